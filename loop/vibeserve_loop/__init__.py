@@ -1,0 +1,1 @@
+"""Search for a bespoke server: propose, edit, commit, assess, decide, record."""

@@ -1,0 +1,207 @@
+"""What a gate leaves behind: `report.json`, read by the loop, by CI and by people."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
+
+SCHEMA = 1
+Result = Literal["pass", "fail", "inconclusive", "skip"]
+OutcomeName = Literal["accepted", "rejected", "inconclusive", "infrastructure", "nothing"]
+EXITS: dict[OutcomeName, ExitCode] = {
+    "accepted": ExitCode.ACCEPTED,
+    "rejected": ExitCode.REJECTED,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+    "infrastructure": ExitCode.INFRASTRUCTURE,
+    "nothing": ExitCode.NOTHING,
+}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Check(_Record):
+    """One property that was looked at: what was measured, against which limit, and how it ended."""
+
+    name: str
+    result: Result
+    statistic: float | None = None
+    threshold: float | None = None
+    unit: str = ""
+    detail: str = ""
+    example: str = Field(default="", description="one burned example; its seed is retired")
+
+
+class Measurement(_Record):
+    """One metric at one load: value, 95 % interval, and the samples (one a repeat) behind them."""
+
+    metric: str
+    load: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    direction: Literal["max", "min"]
+    headline: bool = False
+    samples: tuple[float, ...] = ()
+    ceiling_share: float | None = None
+
+
+class Hint(_Record):
+    """One thing the profile says: a named ratio and what it means."""
+
+    name: str
+    value: float
+    text: str
+
+
+class Ceiling(_Record):
+    """A bound that physics sets on a metric at a load, and how it was worked out."""
+
+    metric: str
+    load: str
+    value: float
+    unit: str
+    derivation: str
+
+
+class Comparison(_Record):
+    """Candidate against baseline on the headline, measured interleaved; `gain` is a ratio, above 1 is better."""
+
+    baseline: str
+    baseline_tree: str
+    metric: str
+    load: str
+    gain: float
+    low: float
+    high: float
+    pairs: int
+    conclusion: Literal["better", "worse", "no difference shown"]
+    baseline_value: float
+    candidate_value: float
+    unit: str
+    ratios: tuple[float, ...] = ()
+
+
+class TargetPart(_Record):
+    """Which target was judged, by content."""
+
+    name: str
+    profile: str
+    digest: str
+    suite_digest: str
+
+
+class CandidatePart(_Record):
+    """Which candidate was judged, by content; the tree hash is taken before and after."""
+
+    path: str
+    tree: str
+    tree_after: str = ""
+
+
+class Seed(_Record):
+    """The secret of the prompts: its sha256 before the run, itself after it."""
+
+    commitment: str
+    reveal: str
+
+
+class Environment(_Record):
+    """Where the gate ran."""
+
+    isolation: str
+    platform: str
+    cpu: str
+    cores: int
+    memory_gib: float
+    python: str
+    packages: dict[str, str] = {}
+    gate: str = ""
+
+
+class Verdict(_Record):
+    """Accepted or not, why, and every check behind it."""
+
+    outcome: OutcomeName
+    reason: str
+    provisional: bool = False
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The gate's exit code for this outcome."""
+        return EXITS[self.outcome]
+
+
+class Report(_Record):
+    """Everything that one gate found, with the command that does it again."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    target: TargetPart
+    candidate: CandidatePart
+    depth: Literal["quick", "full"]
+    seed: Seed
+    environment: Environment
+    verdict: Verdict
+    measurements: tuple[Measurement, ...] = ()
+    comparison: Comparison | None = None
+    hints: tuple[Hint, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    tests: tuple[str, ...] = Field(default=(), description="node ids that ran")
+    wall_s: float = 0.0
+    started: str = ""
+    command: str = ""
+    nonce: str = ""
+
+    @property
+    def headline(self) -> Measurement | None:
+        """The headline measurement, or None when nothing was measured."""
+        return next((m for m in self.measurements if m.headline), None)
+
+
+def read_report(path: Path) -> Report:
+    """A report from its file; InfrastructureError when missing or torn, UsageError when of a newer schema."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InfrastructureError(f"the gate left no report at {path}") from None
+    except json.JSONDecodeError as error:
+        raise InfrastructureError(f"{path} is not a whole report: {error}") from None
+    found = table.get("schema") if isinstance(table, dict) else None
+    if isinstance(found, int) and found > SCHEMA:
+        raise UsageError(f"{path} has schema {found}, this version reads up to {SCHEMA}: update pytest-vibeserve")
+    try:
+        return Report.model_validate(table)
+    except ValidationError as error:
+        raise InfrastructureError(f"{path} is not a report: {error.errors()[0]['msg']}") from None
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write atomically: a reader sees the whole report or the one before it."""
+    write_atomically(path, report.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text in one step, flushed to the disk first; InfrastructureError when the disk refuses."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some space and run again") from error
