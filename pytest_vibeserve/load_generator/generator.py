@@ -1,0 +1,180 @@
+"""The load generator as the gate sees it: a process of its own that sends requests and stamps what comes back."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import IO, Self
+
+from ..errors import InfrastructureError, UsageError
+from .frames import Order, pack_order, unpack, unpack_traffic
+from .traffic import Exchange, Reply, Traffic
+
+START_S = 60.0
+GRACE_S = 60.0
+DEADLINE_S = 600.0
+
+# An isolated interpreter sees neither the working folder nor PYTHONPATH, so a bare checkout is imported by its place.
+BOOTSTRAP = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("pytest_vibeserve", sys.argv.pop())
+package = sys.modules["pytest_vibeserve"] = module_from_spec(spec)
+spec.loader.exec_module(package)
+from pytest_vibeserve.load_generator.child import main
+main()
+"""
+
+AGENTS = (
+    "curl/8.14.1",
+    "python-requests/2.32.5",
+    "python-httpx/0.28.1",
+    "Python/3.12 aiohttp/3.13.2",
+    "OpenAI/Python 2.8.1",
+    "node",
+    "Go-http-client/1.1",
+)
+
+
+class LoadGenerator:
+    """A context manager that holds the client process for one server; for one thread.
+
+    `netns_pid` names a process whose network namespace the client joins: the caller knows that it lives. Whatever the
+    server does is in the replies; InfrastructureError means that the client itself failed.
+    """
+
+    def __init__(
+        self, host: str, port: int, netns_pid: int | None = None, *, python: Sequence[str] = (sys.executable, "-I")
+    ) -> None:
+        """Talk to `host`:`port`; `python` is the command that starts the client's interpreter."""
+        self._host, self._port = host, port
+        self._netns_pid = netns_pid
+        self._python = tuple(python)
+        # One for all who talk to this server, so that accuracy and benchmark look alike; another at its next start.
+        self._agent = AGENTS[(port + (netns_pid or 0)) % len(AGENTS)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start the process and wait until it takes orders."""
+        package = Path(__file__).resolve().parent.parent / "__init__.py"
+        namespace = "" if self._netns_pid is None else str(self._netns_pid)
+        command = [*self._python, "-c", BOOTSTRAP, str(os.getpid()), namespace, str(package)]
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, cwd="/"
+        )
+        try:
+            head, _ = self._receive(START_S)
+        except BaseException:
+            self.close()
+            raise
+        if "failure" in head:
+            self.close()
+            raise InfrastructureError(head["failure"])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process, whatever it is doing."""
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the client."""
+        return self._running().pid
+
+    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
+        """Finish all exchanges, `concurrency` at a time; each slot takes the next one when its last was answered."""
+        if concurrency < 1:
+            raise UsageError(f"a closed loop needs a concurrency of at least 1, not {concurrency}")
+        return self._traffic(exchanges, concurrency, deadline_s)
+
+    def open(self, exchanges: Sequence[Exchange], *, deadline_s: float = DEADLINE_S) -> Traffic:
+        """Send each exchange at its `at_s`, however many are still unanswered."""
+        if any(exchange.at_s is None for exchange in exchanges):
+            raise UsageError("an open loop needs `at_s`, in seconds from the start, for each of its exchanges")
+        return self._traffic(exchanges, 0, deadline_s)
+
+    def request(self, exchange: Exchange) -> Reply:
+        """The reply to one exchange."""
+        return self.closed([exchange], 1, deadline_s=exchange.timeout_s + GRACE_S).replies[0]
+
+    def close(self) -> None:
+        """End the process; may be called again."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, self._log):
+            if stream is not None:
+                stream.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise InfrastructureError("the load generator is not running")
+        return self._process
+
+    def _traffic(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float) -> Traffic:
+        order = Order(self._host, self._port, self._agent, concurrency, deadline_s, tuple(exchanges))
+        try:
+            self._send(pack_order(order))
+            head, block = self._receive(deadline_s + GRACE_S)
+        except BaseException:
+            # Half an order or half an answer on the pipe: nothing that follows would be understood.
+            self.close()
+            raise
+        return unpack_traffic(head, block)
+
+    def _send(self, frame: Sequence[bytes]) -> None:
+        stream = self._running().stdin
+        assert stream is not None
+        try:
+            for piece in frame:
+                view = memoryview(piece)
+                while view:
+                    view = view[stream.write(view) :]
+        except BrokenPipeError as error:
+            raise self._death() from error
+
+    def _receive(self, timeout_s: float) -> tuple[dict[str, object], memoryview]:
+        """The next frame, all of it within `timeout_s`; InfrastructureError when the process died or hangs."""
+        limit = monotonic() + timeout_s
+        head, block = unpack(lambda size: self._read(size, limit))
+        return head, block
+
+    def _read(self, size: int, limit: float) -> bytes:
+        stream = self._running().stdout
+        assert stream is not None
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        data = bytearray()
+        while len(data) < size:
+            if not poll.poll(1000 * max(0.0, limit - monotonic())):
+                self.close()
+                raise InfrastructureError("the load generator did not answer in time; is the machine overloaded?")
+            piece = stream.read(min(size - len(data), 1 << 20))
+            if not piece:
+                raise self._death()
+            data += piece
+        return bytes(data)
+
+    def _death(self) -> InfrastructureError:
+        """What is known about the end of the process, as an error to raise."""
+        process, log = self._running(), self._log
+        code = process.wait()
+        last = ""
+        if log is not None:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+            last = log.read().decode(errors="replace").strip()
+        self.close()
+        return InfrastructureError(f"the load generator died (exit status {code}){': ' if last else ''}{last}")
