@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,13 +28,13 @@ def entries(kind: str, marker: str) -> dict[str, Path]:
 
 def find(kind: str, name: str, marker: str) -> Path:
     """The folder of an entry, given by name or path; UsageError offers the nearest names."""
-    path = Path(name).expanduser()
-    if path.is_dir() and (path / marker).is_file() and (len(path.parts) > 1 or path.is_absolute()):
+    path, is_path = Path(name).expanduser(), name in (".", "..") or "/" in name or os.sep in name
+    if is_path and (path / marker).is_file():
         return path.resolve()
     known = entries(kind, marker)
     if name in known:
         return known[name]
-    if len(path.parts) > 1 or path.is_absolute():
+    if is_path:
         what = f"has no {marker}" if path.is_dir() else "is not a folder"
         raise UsageError(f"{name} {what}; give the folder of a {kind[:-1]}, or one of: {_listed(known)}")
     raise UsageError(f"no {kind[:-1]} is called {name!r}; {nearest(name, known)}")

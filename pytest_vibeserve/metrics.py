@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,13 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import nearest
+from pytest_vibeserve.target import LATENCY, check_metric
 
 MILLISECONDS = 1000.0
-LATENCIES = ("ttft", "tpot", "itl", "e2e_latency")
-RATES = ("output_throughput", "request_throughput")
-NAME = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +34,9 @@ def measure(metric: str, block: Block) -> float:
         return block.tokens / block.wall_s
     if metric == "request_throughput":
         return len(block.answers) / block.wall_s
-    named = NAME.fullmatch(metric)
-    if named is None:
-        known = [*RATES, *(f"{latency}_p{percentile}" for latency in LATENCIES for percentile in (50, 99))]
-        raise UsageError(f"no metric is called {metric!r}; {nearest(metric, known)}")
+    check_metric(metric)
+    named = LATENCY.fullmatch(metric)
+    assert named is not None
     values = list(latencies(named["latency"], block))
     return float(np.percentile(values, int(named["percentile"]))) * MILLISECONDS if values else float("nan")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,8 @@ EXITS: dict[OutcomeName, ExitCode] = {
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # JSON has no infinity and no NaN; as strings they are read back as the floats that they were.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
 class Check(_Record):
@@ -174,7 +176,7 @@ def read_report(path: Path) -> Report:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InfrastructureError(f"the gate left no report at {path}") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InfrastructureError(f"{path} is not a whole report: {error}") from None
     found = table.get("schema") if isinstance(table, dict) else None
     if isinstance(found, int) and found > SCHEMA:
@@ -192,16 +194,15 @@ def write_report(report: Report, path: Path) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file's text in one step, flushed to the disk first; InfrastructureError when the disk refuses."""
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with temporary.open("x", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise InfrastructureError(f"cannot write {path}: {error.strerror}; free some space and run again") from error
+        with suppress(OSError):
+            temporary.unlink()
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}; make it writable and run again") from error

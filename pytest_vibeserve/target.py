@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 TARGET_FILE = "target.toml"
 Scalar = bool | int | float | str
+RATES = ("output_throughput", "request_throughput")
+LATENCIES = ("ttft", "tpot", "itl", "e2e_latency")
+LATENCY = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?)")
+"""A latency at a percentile, as objectives name it: `ttft_p50`, in milliseconds."""
+
+
+def _ascending(lengths: tuple[int, int]) -> tuple[int, int]:
+    if not 1 <= lengths[0] <= lengths[1]:
+        raise ValueError("should be [least, most], each at least 1")
+    return lengths
+
+
+Lengths = Annotated[tuple[int, int], AfterValidator(_ascending)]
 
 
 class _Part(BaseModel):
@@ -59,19 +77,19 @@ class Limits(_Part):
 class Mix(_Part):
     """One kind of request in the workload: its share and the ranges that its lengths are drawn from (inclusive)."""
 
-    name: str
-    weight: float = Field(gt=0)
-    prompt_tokens: tuple[int, int]
-    output_tokens: tuple[int, int]
+    name: str = Field(description="what this kind of request is, in a word")
+    weight: float = Field(gt=0, allow_inf_nan=False, description="its share of the requests, beside the others'")
+    prompt_tokens: Lengths = Field(description="[least, most] tokens of a prompt, special tokens included")
+    output_tokens: Lengths = Field(description="[least, most] tokens of an answer")
 
 
 class Load(_Part):
     """One level of load: closed loop at a concurrency, or open loop with Poisson arrivals at a rate per second."""
 
-    name: str
-    arrival: Literal["closed", "poisson"] = "closed"
-    concurrency: int = Field(default=1, ge=1)
-    rate: float = Field(default=1.0, gt=0)
+    name: str = Field(description="what objectives and tests call this load")
+    arrival: Literal["closed", "poisson"] = Field(default="closed", description="closed loop, or Poisson arrivals")
+    concurrency: int = Field(default=1, ge=1, description="requests in flight in a closed loop")
+    rate: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Poisson arrivals per second")
     quick_s: float = Field(default=3.0, gt=0, description="seconds of load in a quick gate")
     full_s: float = Field(default=10.0, gt=0, description="seconds of load in a full gate")
 
@@ -79,37 +97,37 @@ class Load(_Part):
 class Objective(_Part):
     """One thing that is measured at one load; the first objective of a target is its headline."""
 
-    metric: str
-    load: str
-    direction: Literal["max", "min"]
-    unit: str
+    metric: str = Field(description="output_throughput, ttft_p50 and so on")
+    load: str = Field(description="name of the load that it is measured at")
+    direction: Literal["max", "min"] = Field(description="which way is better")
+    unit: str = Field(description="unit of the metric: tok/s, req/s or ms")
     bound: float | None = Field(default=None, description="a value that must not be passed the wrong way")
 
 
 class Audit(_Part):
     """How much is audited; requests per depth."""
 
-    quick: int = Field(default=24, ge=4)
-    full: int = Field(default=160, ge=8)
+    quick: int = Field(default=24, ge=4, description="requests of a quick audit")
+    full: int = Field(default=160, ge=8, description="requests of a full audit")
 
 
 class Target(_Part):
     """A target as its `target.toml` states it, for one profile."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    name: str
-    summary: str = ""
-    modality: Literal["text", "chat-json", "speech", "image"]
-    model: Model
-    hardware: Hardware
-    rules: Rules = Rules()
-    limits: Limits = Limits()
-    mix: Annotated[tuple[Mix, ...], Field(min_length=1)]
-    load: Annotated[tuple[Load, ...], Field(min_length=1)]
-    objective: Annotated[tuple[Objective, ...], Field(min_length=1)]
-    audit: Audit = Audit()
-    folder: Path = Field(default=Path(), exclude=True)
-    profile: str = "full"
+    schema_: Literal[1] = Field(alias="schema", description="write schema = 1")
+    name: str = Field(description="the target's name, in snake_case like its folder")
+    summary: str = Field(default="", description="the target in one line")
+    modality: Literal["text", "chat-json", "speech", "image"] = Field(description="what goes in and comes out")
+    model: Model = Field(description="write [model] with id, dtype, and either revision or builder")
+    hardware: Hardware = Field(description="write [hardware] with backend and tuned_on")
+    rules: Rules = Field(default=Rules(), description="what a candidate may do")
+    limits: Limits = Field(default=Limits(), description="what a candidate must live within")
+    mix: tuple[Mix, ...] = Field(min_length=1, description="write [[mix]] once for each kind of request")
+    load: tuple[Load, ...] = Field(min_length=1, description="write [[load]] once for each level of load")
+    objective: tuple[Objective, ...] = Field(min_length=1, description="write [[objective]] for each, headline first")
+    audit: Audit = Field(default=Audit(), description="how much is audited")
+    folder: Path = Field(default=Path(), exclude=True, description="where target.toml lies")
+    profile: str = Field(default="full", description="the profile that these values are of")
 
     @property
     def headline(self) -> Objective:
@@ -133,6 +151,8 @@ def load_target(name: str, profile: str = "full") -> Target:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     profiles = table.pop("profiles", {})
+    if not isinstance(profiles, dict) or not all(isinstance(over, dict) for over in profiles.values()):
+        raise UsageError(f"{path}: profiles: write tables such as [profiles.tiny.model]")
     if profile != "full":
         if profile not in profiles:
             raise UsageError(f"{path}: no profile {profile!r}; {nearest(profile, ['full', *profiles])}")
@@ -145,9 +165,23 @@ def load_target(name: str, profile: str = "full") -> Target:
     return target
 
 
+def check_metric(name: str) -> None:
+    """Pass over a known metric; UsageError offers the nearest names."""
+    if name not in RATES and not LATENCY.fullmatch(name):
+        known = [*RATES, *(f"{latency}_p{percentile}" for latency in LATENCIES for percentile in (50, 99))]
+        raise UsageError(f"no metric is called {name!r}; {nearest(name, known)}")
+
+
 def _check(target: Target, path: Path) -> None:
     for objective in target.objective:
-        target.load_named(objective.load)
+        try:
+            target.load_named(objective.load)
+            check_metric(objective.metric)
+        except UsageError as error:
+            raise UsageError(f"{path}: objective: {error}") from None
+    names = [load.name for load in target.load]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{path}: load: two loads have one name ({', '.join(names)}); give each its own")
     if bool(target.model.builder) == bool(target.model.revision):
         raise UsageError(f"{path}: model: give either `builder` or `revision` (with a hub `id`), not both or neither")
     longest = max(mix.prompt_tokens[1] + mix.output_tokens[1] for mix in target.mix)
@@ -164,8 +198,27 @@ def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reasons(error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors(include_url=False):
-        field = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-        lines.append(f"{field}: {fault['msg']}, found {fault['input']!r}"[:300])
-    return "; ".join(lines)
+    known = dict(_descriptions(Target))
+    return "; ".join(_reason(fault, known) for fault in error.errors(include_url=False))
+
+
+def _reason(fault: ErrorDetails, known: dict[str, str]) -> str:
+    shown = ".".join(str(part) for part in fault["loc"]) or "(top level)"
+    field = ".".join(part for part in fault["loc"] if isinstance(part, str))
+    if fault["type"] == "missing":
+        return f"{shown} is missing: {known.get(field, '')}"
+    if fault["type"] == "extra_forbidden":
+        above, _, name = field.rpartition(".")
+        beside = [other.rpartition(".") for other in known]
+        return f"{shown} is no field; {nearest(name, [last for before, _, last in beside if before == above])}"
+    return f"{shown}: {fault['msg'].removeprefix('Value error, ')}, found {fault['input']!r}"[:300]
+
+
+def _descriptions(part: type[_Part], above: str = "") -> Iterator[tuple[str, str]]:
+    """Every field below a part by its dotted name, with what it means; list indices are left out."""
+    for name, info in part.model_fields.items():
+        field = above + (info.alias or name)
+        yield field, info.description or ""
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, _Part):
+                yield from _descriptions(kind, f"{field}.")

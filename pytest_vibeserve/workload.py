@@ -64,10 +64,13 @@ class Vocabulary:
 
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
-        self.size = self.tokenizer.get_vocab_size()
+        known = sorted(self.tokenizer.get_vocab().values())
+        self.size = known[-1] + 1
         self.special = frozenset(special)
-        self.ordinary = tuple(i for i in range(self.size) if i not in special)
+        self.ordinary = tuple(i for i in known if i not in special)
         self.prefix = tuple(self.tokenizer.encode("").ids)
+        # A token that is part of a character only would make nearly every text undecodable.
+        self.spelt = tuple(i for i in self.ordinary if "\ufffd" not in self.decode([i])) or self.ordinary
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a string prompt, special tokens added as the tokenizer does by default."""
@@ -105,12 +108,18 @@ class Workload:
             identity += 1
 
     def prompt(self, length: int) -> tuple[str, tuple[int, ...]]:
-        """A random prompt of about `length` tokens: as text (or "" for an id list) and as ids."""
-        ids = self._draws.choices(self._vocabulary.ordinary, k=length)
-        if self._draws.random() < 0.5:
-            return "", (*self._vocabulary.prefix, *ids)
-        text = self._vocabulary.decode(ids)
-        encoded = self._vocabulary.encode(text)
-        if "\ufffd" in text or not 0 < len(encoded) <= length + len(self._vocabulary.prefix):
-            return "", (*self._vocabulary.prefix, *ids)
-        return text, encoded
+        """A random prompt of `length` tokens or slightly fewer: as text (or "" for an id list) and as ids."""
+        body = max(1, length - len(self._vocabulary.prefix))
+        if self._draws.random() < 0.5 and (found := self._spelt(body, length)):
+            return found
+        return "", (*self._vocabulary.prefix, *self._draws.choices(self._vocabulary.ordinary, k=body))
+
+    def _spelt(self, body: int, length: int) -> tuple[str, tuple[int, ...]] | None:
+        drawn = self._draws.choices(self._vocabulary.spelt, k=body)
+        while drawn and (text := self._vocabulary.decode(drawn)):
+            encoded = self._vocabulary.encode(text)
+            if len(encoded) <= length:
+                return text, encoded
+            # The tokenizer spells random text with more tokens than it was drawn with.
+            del drawn[length - len(encoded) :]
+        return None

@@ -1,0 +1,248 @@
+"""The audit of greedy answers: margins, logprobs, single requests and signatures against the honest noise floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.judge.calibration import Calibration, calibrate
+from pytest_vibeserve.judge.evidence import LARGEST_MARGIN, Evidence, gather
+from pytest_vibeserve.judge.ratio import Bounds, Ratio, ratio
+from pytest_vibeserve.judge.signature import diagnose, fine, regress, sided, sides_with
+from pytest_vibeserve.reference import Reference
+from pytest_vibeserve.report import Check, Result
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.variants import QUANTISERS, Variant, honest
+from pytest_vibeserve.workload import Vocabulary
+
+HARD_LIMIT = 8 * math.sqrt(2)
+"""Largest margin of one token in units of the honest rms logprob error: a margin is a difference of two of them."""
+
+GROUP_CONFIDENCE = 0.9998
+SMALLEST_GROUP = 6
+REGRESSED_POSITIONS = {"quick": 320, "full": 640}
+SIDED_POSITIONS = {"quick": 0, "full": 1600}
+DIAGNOSED_REQUESTS = 4
+FLOOR = 0.05
+"""Share of the squared noise that is added to both sums of a ratio, for each position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Judges evidence by the limits that the model itself gives."""
+
+    reference: Reference
+    calibration: Calibration
+    forbidden: tuple[str, ...]
+    depth: Literal["quick", "full"]
+
+    @classmethod
+    def of(
+        cls, reference: Reference, vocabulary: Vocabulary, target: Target, depth: Literal["quick", "full"]
+    ) -> Auditor:
+        """The auditor of a target; calibrates its model on first use."""
+        quantization = target.rules.quantization
+        calibration = calibrate(reference, vocabulary, quantization)
+        return cls(reference, calibration, () if quantization else QUANTISERS, depth)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The honest computations that set the noise floor."""
+        return honest(self.reference.dtype)
+
+    @property
+    def limit(self) -> float:
+        """The largest margin (logits) that a single token may have."""
+        spread = max(1.0, self.calibration.ratios[self.calibration.allowed]) if not self.forbidden else 1.0
+        return HARD_LIMIT * self.calibration.sigma * math.sqrt(spread)
+
+    def gathered(self, answers: Sequence[Answer], noise: bool = True) -> list[Evidence]:
+        """Evidence of answers; with `noise` the honest variants are computed on the same contexts."""
+        return gather(self.reference, answers, self.variants if noise else ())
+
+    def checks(self, evidence: Sequence[Evidence], name: str = "audit") -> list[Check]:
+        """Every check of the evidence, the costly ones last and only while nothing has failed."""
+        own = [item for item in evidence if not item.choice.retokenised]
+        if not own:
+            return [self.retokenised(evidence, name)]
+        found = [self.single(own, name), self._margins(own, name), *self._logprobs(own, name), self._groups(own, name)]
+        if not any(check.result == "fail" for check in found):
+            found += self._signatures(own, name)
+        elif cause := diagnose(self.reference, _shortest(own, DIAGNOSED_REQUESTS), self.forbidden):
+            found = [
+                check.model_copy(update={"detail": f"{check.detail}; {cause}"}) if check.result == "fail" else check
+                for check in found
+            ]
+        return found
+
+    def single(self, evidence: Sequence[Evidence], name: str) -> Check:
+        """No token of any answer lies further below the reference's best than noise can explain."""
+        worst = max(evidence, key=lambda item: item.worst, default=None)
+        largest = worst.worst if worst else 0.0
+        broken = sum(item.worst > self.limit for item in evidence)
+        return Check(
+            name=f"{name}.request",
+            result="fail" if broken else "pass",
+            statistic=largest,
+            threshold=self.limit,
+            unit="logits",
+            detail=f"{broken} of {len(evidence)} answers hold a token that the model itself would not have chosen",
+            example=shown(worst) if worst and broken else "",
+        )
+
+    def retokenised(self, evidence: Sequence[Evidence], name: str) -> Check:
+        """For servers without token ids: the first tokens of retokenised texts; later ones may be cut differently."""
+        wrong = [item for item in evidence if item.margins[0] > self.limit]
+        return Check(
+            name=f"{name}.retokenised",
+            result="fail" if len(wrong) > len(evidence) / 2 else "pass",
+            statistic=len(wrong) / max(1, len(evidence)),
+            threshold=0.5,
+            unit="share",
+            detail=f"no token ids: {len(evidence)} answers audited by the first token of their retokenised text",
+            example=shown(wrong[0]) if wrong else "",
+        )
+
+    def _margins(self, evidence: Sequence[Evidence], name: str) -> Check:
+        found = self._margin_ratio(evidence)
+        tokens = sum(len(item.margins) for item in evidence)
+        words = f"mean margin over {tokens} greedy tokens, in units of honest noise"
+        return self._ratio_check(f"{name}.margin", found, words, max(evidence, key=lambda item: item.worst))
+
+    def _margin_ratio(self, evidence: Sequence[Evidence], confidence: float = 0.998) -> Ratio:
+        candidate = np.array([np.minimum(item.margins, LARGEST_MARGIN).sum() for item in evidence])
+        noise = np.array([np.minimum(item.honest_margins, LARGEST_MARGIN).sum(axis=1) for item in evidence])
+        tokens = sum(len(item.margins) for item in evidence)
+        return ratio(candidate, noise, FLOOR * tokens * self.calibration.sigma**2, confidence)
+
+    def _logprobs(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
+        reporting = [item for item in evidence if item.reports]
+        if len(reporting) < 2:
+            return
+        candidate = np.array([np.nansum(np.square(item.errors)) for item in reporting])
+        noise = np.array(
+            [np.where(np.isfinite(i.errors), np.square(i.honest_errors), 0).sum(axis=(1, 2)) for i in reporting]
+        )
+        count = sum(int(np.isfinite(item.errors).sum()) for item in reporting)
+        found = ratio(candidate, noise, FLOOR * count * self.calibration.sigma**2)
+        worst = max(reporting, key=lambda item: float(np.nanmax(np.abs(item.errors))))
+        words = f"mean squared error of {count} reported logprobs, in units of honest noise"
+        yield self._ratio_check(f"{name}.logprobs", found, words, worst)
+
+    def _ratio_check(self, name: str, found: Ratio, words: str, worst: Evidence) -> Check:
+        bounds = self.calibration.bounds
+        said = found.said(bounds)
+        if said == "undecided" and self.depth == "quick" and found.point < bounds.rejected_above:
+            said = "pass"
+        result: Result = "inconclusive" if said == "undecided" else said
+        return Check(
+            name=name,
+            result=result,
+            statistic=found.point,
+            threshold=bounds.limit,
+            unit="x",
+            detail=f"{words}: {found.point:.2f} [{found.low:.2f}, {found.high:.2f}], {_bounds_in_words(self, bounds)}",
+            example=shown(worst) if said == "fail" else "",
+        )
+
+    def _groups(self, evidence: Sequence[Evidence], name: str) -> Check:
+        """A server may not be exact where it is looked at and careless elsewhere: each kind of request by itself."""
+        bounds, worst, which = self.calibration.bounds, 0.0, "none"
+        failed = False
+        for group, members in groups(evidence).items():
+            if len(members) < SMALLEST_GROUP:
+                continue
+            found = self._margin_ratio(members, GROUP_CONFIDENCE)
+            failed = failed or found.said(bounds) == "fail"
+            if found.point > worst:
+                worst, which = found.point, group
+        return Check(
+            name=f"{name}.groups",
+            result="fail" if failed else "pass",
+            statistic=worst,
+            threshold=bounds.limit,
+            unit="x",
+            detail=f"mean margin by kind of request; the largest is that of requests {which}",
+        )
+
+    def _signatures(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
+        names = fine(self.forbidden)
+        positions = REGRESSED_POSITIONS[self.depth]
+        subset = _up_to([item for item in evidence if item.reports], positions)
+        if names and sum(len(item.margins) for item in subset) >= positions / 4:
+            found = max(regress(self.reference, subset, names), key=lambda item: item.coefficient)
+            yield Check(
+                name=f"{name}.signature",
+                result="fail" if found.found else "pass",
+                statistic=found.coefficient,
+                threshold=0.25,
+                unit="share",
+                detail=f"most like {found.name} weights: coefficient {found.coefficient:.2f}, z {found.z:.1f}",
+                example=shown(subset[0]) if found.found else "",
+            )
+        silent = _up_to([item for item in evidence if not item.reports], SIDED_POSITIONS[self.depth])
+        if names and silent:
+            counts = {quantiser: sided(self.reference, silent, quantiser) for quantiser in names[::2]}
+            quantiser, (ours, either) = max(counts.items(), key=lambda item: item[1][0] / max(1, item[1][1]))
+            yield Check(
+                name=f"{name}.siding",
+                result="fail" if sides_with(ours, either) else "pass",
+                statistic=ours / max(1, either),
+                threshold=0.5,
+                unit="share",
+                detail=f"{ours} of {either} parted tokens side with {quantiser} weights",
+                example=shown(silent[0]) if sides_with(ours, either) else "",
+            )
+
+
+def groups(evidence: Sequence[Evidence]) -> dict[str, list[Evidence]]:
+    """Evidence by what a server could tell its requests apart by."""
+    found: dict[str, list[Evidence]] = {}
+    longest = np.median([len(item.context.prompt) for item in evidence])
+    for item in evidence:
+        request, long = item.request, len(item.context.prompt) > longest
+        found.setdefault("with logprobs" if request.logprobs is not None else "without logprobs", []).append(item)
+        found.setdefault("streamed" if request.stream else "whole", []).append(item)
+        found.setdefault("with long prompts" if long else "with short prompts", []).append(item)
+        found.setdefault(f"of kind {request.kind}", []).append(item)
+    return found
+
+
+def shown(item: Evidence) -> str:
+    """One burned example: the prompt, the token with the largest margin, and what the model would have said."""
+    position, prompt = int(item.margins.argmax()), item.context.prompt
+    return (
+        f"prompt {list(prompt[:12])}{'...' if len(prompt) > 12 else ''} ({len(prompt)} tokens), "
+        f"answer token {position} is {item.context.output[position]}, the model says "
+        f"{int(item.best[position])}, {float(item.margins[position]):.2f} logits above it"
+    )
+
+
+def _bounds_in_words(auditor: Auditor, bounds: Bounds) -> str:
+    calibration = auditor.calibration
+    return (
+        f"limit {bounds.limit:.2f} between {calibration.allowed} ({bounds.honest:.2f}) "
+        f"and {calibration.nearest} ({bounds.forbidden:.2f})"
+    )
+
+
+def _shortest(evidence: Sequence[Evidence], count: int) -> list[Evidence]:
+    ordered = sorted(evidence, key=lambda item: (not item.reports, len(item.context.prompt)))
+    return ordered[:count]
+
+
+def _up_to(evidence: Sequence[Evidence], positions: int) -> list[Evidence]:
+    """The evidence with the shortest contexts for their answers, up to a number of positions."""
+    kept: list[Evidence] = []
+    total = 0
+    for item in sorted(evidence, key=lambda item: len(item.context.prompt) / len(item.context.output)):
+        if total >= positions:
+            break
+        kept.append(item)
+        total += len(item.margins)
+    return kept

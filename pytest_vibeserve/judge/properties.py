@@ -1,0 +1,182 @@
+"""What the fields of a request must mean, each as a property over drawn requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from pytest_vibeserve.completions import Choice
+from pytest_vibeserve.judge.agreement import described
+from pytest_vibeserve.judge.conversation import Breached, Conversation
+from pytest_vibeserve.judge.sampled import unlikely
+from pytest_vibeserve.workload import Request
+
+Property = Callable[[Conversation], None]
+LONG_ENOUGH = 10
+"""Sampled tokens that two independent draws hardly ever share."""
+
+
+def max_tokens(talk: Conversation) -> None:
+    """`max_tokens` is exact from 1 on, streamed or whole, with and without usage."""
+    limit = talk.draw(st.integers(1, 9))
+    stream = talk.draw(st.booleans())
+    talk.ask(talk.request(max_tokens=limit, stream=stream, include_usage=talk.draw(st.booleans())))
+
+
+def logprobs(talk: Conversation) -> None:
+    """`logprobs` from 0 to 5 give as many entries at every position, and agree with the ids."""
+    count = talk.draw(st.integers(0, 5))
+    talk.ask(talk.request(logprobs=count, stream=talk.draw(st.booleans()), max_tokens=4))
+
+
+def stop(talk: Conversation) -> None:
+    """A stop string, wherever chunks are cut, ends the answer and shows neither itself nor what follows it."""
+    request = talk.request(max_tokens=10)
+    text = _first(talk, request).text
+    places = [place for place in range(1, len(text) - 1) if "\ufffd" not in text[place : place + 6]]
+    if not places:
+        return
+    place = talk.draw(st.sampled_from(places))
+    chosen = text[place : place + talk.draw(st.integers(1, 6))]
+    stops = (chosen, "\x00never\x00") if talk.draw(st.booleans()) else (chosen,)
+    talk.ask(replace(request, stop=stops, stream=talk.draw(st.booleans())))
+
+
+def choices(talk: Conversation) -> None:
+    """The choices of `n` are numbered from 0 and are independent draws."""
+    count = talk.draw(st.integers(2, 3))
+    request = talk.request(n=count, temperature=1.0, max_tokens=LONG_ENOUGH, stream=talk.draw(st.booleans()))
+    answer = talk.ask(request)[0]
+    numbers = [choice.index for choice in answer.choices]
+    if numbers != list(range(count)):
+        raise Breached(f"the choices of n = {count} are numbered {numbers}", described(answer))
+    if len({choice.ids for choice in answer.choices}) < count and unlikely(talk.auditor, answer):
+        raise Breached("choices of n repeat each other where independent draws would differ", described(answer))
+
+
+def seed(talk: Conversation) -> None:
+    """The same seed alone gives the same answer, another seed another one."""
+    request = talk.request(temperature=1.0, max_tokens=LONG_ENOUGH, seed=talk.draw(st.integers(0, 2**31 - 2)))
+    first, again = (_first(talk, replace(request, stream=stream)) for stream in (False, talk.draw(st.booleans())))
+    if first.ids != again.ids and first.text != again.text:
+        retried = _first(talk, request)
+        if retried.text not in (first.text, again.text):
+            raise Breached("the same seed and prompt, alone, give different answers", f"{first.text!r}, {again.text!r}")
+    other = talk.ask(replace(request, seed=(request.seed or 0) + 1))[0]
+    if other.choices[0].ids == first.ids and unlikely(talk.auditor, other):
+        raise Breached("another seed gives the very same unlikely answer", described(other))
+
+
+def logit_bias(talk: Conversation) -> None:
+    """A bias of -100 removes the greedy choice, +100 forces a token."""
+    request = talk.request(max_tokens=3)
+    best = _first(talk, request).ids[:1]
+    if not best:
+        return
+    without = talk.ask(replace(request, logit_bias=((best[0], -100.0),), stream=talk.draw(st.booleans())))[0]
+    if best[0] in without.choices[0].ids and not without.choices[0].retokenised:
+        raise Breached(f"logit_bias -100 did not remove token {best[0]}", described(without))
+    forced = talk.random().choice(talk.bench.vocabulary.ordinary)
+    answer = talk.ask(replace(request, logit_bias=((forced, 100.0),)))[0]
+    if set(answer.choices[0].ids) != {forced} and not answer.choices[0].retokenised:
+        raise Breached(f"logit_bias +100 did not force token {forced}", described(answer))
+
+
+def top_k_one(talk: Conversation) -> None:
+    """`top_k` 1 is greedy whatever the temperature; its margins are audited with the greedy answers."""
+    talk.ask(talk.request(temperature=talk.draw(st.sampled_from([0.7, 1.0])), top_k=1, stream=talk.draw(st.booleans())))
+
+
+def stream(talk: Conversation) -> None:
+    """A streamed answer and a whole one say the same, as far as near ties allow: both are audited."""
+    request = talk.request(max_tokens=8)
+    whole, streamed = talk.ask(request, replace(request, id=request.id + 10**6, stream=True, include_usage=True))
+    if not streamed.events and whole.tokens:
+        raise Breached("the stream carried no event with an id or text", described(streamed))
+
+
+def end_token(talk: Conversation) -> None:
+    """The end token ends an answer unless `ignore_eos` is set; it is in the ids and not in the text."""
+    ends = tuple((token, 100.0) for token in sorted(talk.end_ids)[:1])
+    if not ends:
+        return
+    request = talk.request(max_tokens=4, logit_bias=ends, ignore_eos=talk.draw(st.booleans()))
+    answer = talk.ask(replace(request, stream=talk.draw(st.booleans())))[0]
+    wanted = request.max_tokens if request.ignore_eos else 1
+    if answer.tokens != wanted and not answer.choices[0].retokenised:
+        raise Breached(f"{answer.tokens} tokens where the end token allows {wanted}", described(answer))
+
+
+def prompts(talk: Conversation) -> None:
+    """A list of prompts gives choices in their order, each judged by its own prompt."""
+    requests = [talk.request(max_tokens=4) for _ in range(talk.draw(st.integers(2, 3)))]
+    texts = [talk.bench.vocabulary.decode(request.prompt_ids) for request in requests]
+    asked = replace(requests[0], n=len(texts), token_ids=False)
+    found = talk.spelt(asked, prompt=texts, n=1, return_token_ids=True)
+    if found.fault:
+        raise Breached(f"a list of {len(texts)} prompts is not answered: {found.fault}", described(found))
+    for text, choice in zip(texts, found.choices, strict=True):
+        own = replace(asked, n=1, prompt_text=text, prompt_ids=talk.bench.vocabulary.encode(text))
+        talk.checked([replace(found, request=own, choices=(replace(choice, index=0),), usage=None)])
+
+
+def unknown_fields(talk: Conversation) -> None:
+    """Fields that nobody knows are ignored."""
+    request = talk.request(max_tokens=3)
+    talk.checked([talk.spelt(request, x_field_of_tomorrow={"a": [1]}, user="somebody")])
+
+
+def spellings(talk: Conversation) -> None:
+    """A string prompt is tokenised as the tokenizer does, the spellings of special tokens parsed."""
+    vocabulary = talk.bench.vocabulary
+    special = [text for token in sorted(vocabulary.special)[:4] if (text := vocabulary.tokenizer.id_to_token(token))]
+    pieces = ["caf\u00e9 ", "\u4f60\u597d", "\U0001f642", "  two  spaces", "\n", "x=1;", *special]
+    text = "".join(talk.draw(st.lists(st.sampled_from(pieces), min_size=1, max_size=4)))
+    request = talk.request(max_tokens=3, stream=talk.draw(st.booleans()))
+    talk.ask(replace(request, prompt_text=text, prompt_ids=vocabulary.encode(text)))
+
+
+def characters(talk: Conversation) -> None:
+    """A character whose bytes are tokens of their own comes out whole, however the stream is cut."""
+    pair = byte_pair(talk)
+    if pair is None:
+        return
+    # A high temperature evens the odds of the two tokens, so that whole and broken characters mix.
+    request = talk.request(
+        max_tokens=12, temperature=2.0, logit_bias=tuple((token, 100.0) for token in pair), stream=True
+    )
+    talk.ask(request, replace(request, id=request.id + 10**6, stream=False))
+
+
+def byte_pair(talk: Conversation) -> tuple[int, int] | None:
+    """Two tokens that are half a character each, None where the tokenizer has none."""
+    vocabulary = talk.bench.vocabulary
+    for lead, tail in (("\u00c3", "\u00a9"), ("<0xC3>", "<0xA9>")):
+        first, second = vocabulary.tokenizer.token_to_id(lead), vocabulary.tokenizer.token_to_id(tail)
+        # In byte-level vocabularies the byte A9 is spelt by the character of the same number.
+        if first is not None and second is not None and vocabulary.decode((first, second)).strip() == "\u00e9":
+            return first, second
+    return None
+
+
+def _first(talk: Conversation, request: Request) -> Choice:
+    return talk.ask(request)[0].choices[0]
+
+
+PROPERTIES: dict[str, Property] = {
+    "max-tokens": max_tokens,
+    "logprobs": logprobs,
+    "stop": stop,
+    "n": choices,
+    "seed": seed,
+    "logit-bias": logit_bias,
+    "top-k": top_k_one,
+    "stream": stream,
+    "end-token": end_token,
+    "prompts": prompts,
+    "unknown-fields": unknown_fields,
+    "tokenisation": spellings,
+    "unicode": characters,
+}

@@ -1,0 +1,217 @@
+"""Whether sampled tokens are draws from the distribution that was asked for, without sharing random numbers.
+
+Given its own prefix each token is an independent draw from the reference's distribution after temperature, top_k and
+top_p, so that surprisals and ranks have known laws; tokens outside the truncated set are counted apart, against
+what honest noise puts there on the same contexts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.judge.agreement import described
+from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.bench import Bench
+from pytest_vibeserve.judge.probes import fresh
+from pytest_vibeserve.judge.ratio import Floats, binomial_tail
+from pytest_vibeserve.reference import Context, Logits
+from pytest_vibeserve.report import Check
+from pytest_vibeserve.variants import REFERENCE
+from pytest_vibeserve.workload import Request
+
+WAYS = ((1.0, 1.0, 0), (0.7, 0.9, 0), (1.0, 1.0, 20), (0.8, 0.95, 50))
+"""Temperature, top_p and top_k that requests are drawn from."""
+
+REQUESTS = {"quick": 14, "full": 72}
+LONGEST_ANSWER = {"quick": 40, "full": 64}
+Z_LIMIT = 3.89
+UNIFORM_LIMIT = 2.226
+"""Two-sided normal, and Kolmogorov's sqrt(n) D, at 1e-4."""
+
+OUTSIDE = 1e-4
+HONEST_DRAWS = 4
+COLLISION = 1e-8
+"""Two draws that agree though the model gives this probability or less to it are one draw and a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One sampled choice against the reference, summed over its tokens.
+
+    `surplus` is surprisal less entropy and `variance` its variance over tokens inside the set, `ranks` [m] uniform if
+    honest; `outside` counts tokens beyond the set, the farthest by `beyond` logits; `likelihood` is the choice's own
+    log probability; `honest_outside` is how many tokens an honest variant would put outside.
+    """
+
+    answer: Answer
+    surplus: float
+    variance: float
+    ranks: Floats
+    outside: int
+    beyond: float
+    likelihood: float
+    honest_outside: float
+    tokens: int
+
+
+def requests(bench: Bench, purpose: str) -> list[Request]:
+    """Fresh sampled requests: every way of sampling in turn, one in three with several choices."""
+    draws = bench.draws(purpose)
+    given = fresh(bench, draws, REQUESTS[bench.depth], "sampled")
+    longest = LONGEST_ANSWER[bench.depth]
+    found = []
+    for index, request in enumerate(given):
+        temperature, top_p, top_k = WAYS[index % len(WAYS)]
+        found.append(
+            replace(
+                request,
+                id=index, temperature=temperature, top_p=top_p, top_k=top_k, n=2 if index % 3 == 0 else 1,
+                max_tokens=min(longest, request.max_tokens), ignore_eos=True,
+            )
+        )  # fmt: skip
+    return found
+
+
+def compare(auditor: Auditor, answers: Sequence[Answer], seed: int) -> list[Drawn]:
+    """Every choice of whole answers against the reference, which sees the choice's own prefix."""
+    cases = [(a, c) for a in answers if not a.fault for c in a.choices if c.ids and not c.retokenised]
+    contexts = [Context(answer.request.prompt_ids, choice.ids) for answer, choice in cases]
+    random = np.random.default_rng(seed)
+    found: dict[int, Drawn] = {}
+    for index, blocks in auditor.reference.walk(contexts, (REFERENCE, *auditor.variants)) if cases else ():
+        found[index] = _drawn(cases[index][0], np.asarray(contexts[index].output), blocks, random)
+    return [found[index] for index in range(len(cases))]
+
+
+def checks(auditor: Auditor, drawn: Sequence[Drawn]) -> list[Check]:
+    """The checks of sampled answers: surprisal, ranks, tokens outside the set, copies."""
+    if not drawn:
+        return []
+    return [_surprisal(drawn), _ranks(drawn), _outside(auditor, drawn), _copies(drawn)]
+
+
+def unlikely(auditor: Auditor, answer: Answer) -> bool:
+    """Whether a second independent draw would hardly ever repeat this answer's first choice."""
+    drawn = compare(auditor, [answer], 0)
+    return bool(drawn) and drawn[0].likelihood < math.log(COLLISION)
+
+
+def _drawn(answer: Answer, ids: NDArray[np.int64], blocks: tuple[Logits, ...], random: np.random.Generator) -> Drawn:
+    request, rows = answer.request, np.arange(len(ids))
+    order = np.argsort(-blocks[0], axis=1, kind="stable")
+    size = _support(np.take_along_axis(blocks[0], order, axis=1), request)
+    place = np.argsort(order, axis=1)
+    scaled = np.take_along_axis(blocks[0], order, axis=1).astype(np.float64) / request.temperature
+    inside = np.arange(scaled.shape[1]) < size[:, None]
+    weights = np.where(inside, np.exp(scaled - scaled[:, :1]), 0)
+    p = weights / weights.sum(axis=1, keepdims=True)
+    surprise = -np.log(np.where(p > 0, p, 1))
+    entropy = (p * surprise).sum(axis=1)
+    variance = (p * np.square(surprise)).sum(axis=1) - np.square(entropy)
+    at = place[rows, ids]
+    kept = at < size
+    above = np.concatenate([np.zeros((len(p), 1)), np.cumsum(p, axis=1)], axis=1)[rows, at]
+    uniform = above + random.random(len(ids)) * p[rows, at]
+    border = scaled[rows, size - 1] * request.temperature
+    beyond = np.where(kept, 0, border - blocks[0][rows, ids])
+    return Drawn(
+        answer=answer,
+        surplus=float((surprise[rows, at] - entropy)[kept].sum()),
+        variance=float(variance[kept].sum()),
+        ranks=uniform[kept],
+        outside=int((~kept).sum()),
+        beyond=float(beyond.max(initial=0)),
+        likelihood=float(-surprise[rows, at][kept].sum()),
+        honest_outside=max(_strays(block, place, size, request) for block in blocks[1:]),
+        tokens=len(ids),
+    )
+
+
+def _support(ordered: Logits, request: Request) -> NDArray[np.int64]:
+    """How many of the likeliest tokens may be drawn at each row of descending logits."""
+    size: NDArray[np.int64] = np.full(len(ordered), ordered.shape[1], dtype=np.int64)
+    if request.top_k > 0:
+        size = np.minimum(size, request.top_k)
+    if request.top_p < 1:
+        scaled = ordered.astype(np.float64) / request.temperature
+        weights = np.exp(scaled - scaled[:, :1]) * (np.arange(ordered.shape[1]) < size[:, None])
+        before = np.cumsum(weights, axis=1) - weights
+        size = np.minimum(size, (before < request.top_p * weights.sum(axis=1, keepdims=True)).sum(axis=1))
+    return np.maximum(size, 1)
+
+
+def _strays(block: Logits, place: NDArray[np.int64], size: NDArray[np.int64], request: Request) -> float:
+    """Expected tokens that a variant, truncating its own distribution, puts outside the reference's set."""
+    order = np.argsort(-block, axis=1, kind="stable")
+    own = np.take_along_axis(block, order, axis=1)
+    inside = np.arange(own.shape[1]) < _support(own, request)[:, None]
+    scaled = own.astype(np.float64) / request.temperature
+    weights = np.where(inside, np.exp(scaled - scaled[:, :1]), 0)
+    p = weights / weights.sum(axis=1, keepdims=True)
+    strayed = np.take_along_axis(place, order, axis=1) >= size[:, None]
+    return float((p * strayed).sum())
+
+
+def _surprisal(drawn: Sequence[Drawn]) -> Check:
+    total = sum(item.variance for item in drawn)
+    z = sum(item.surplus for item in drawn) / math.sqrt(total) if total else 0.0
+    tokens = sum(item.tokens for item in drawn)
+    words = "likelier" if z < 0 else "less likely"
+    return _check("sampled.surprisal", abs(z), Z_LIMIT, "standard errors",
+                  f"{tokens} tokens are {words} than draws from the model would be: z {z:.2f}", drawn)  # fmt: skip
+
+
+def _ranks(drawn: Sequence[Drawn]) -> Check:
+    values = np.sort(np.concatenate([item.ranks for item in drawn]))
+    size = len(values)
+    if not size:
+        return _check("sampled.ranks", 0.0, UNIFORM_LIMIT, "sqrt(n) D", "no token inside the set", drawn)
+    steps = np.arange(1, size + 1) / size
+    distance = float(max(np.abs(steps - values).max(), np.abs(values - steps + 1 / size).max())) * math.sqrt(size)
+    return _check("sampled.ranks", distance, UNIFORM_LIMIT, "sqrt(n) D",
+                  f"ranks of {size} tokens against the uniform law: {distance:.2f}", drawn)  # fmt: skip
+
+
+def _outside(auditor: Auditor, drawn: Sequence[Drawn]) -> Check:
+    cut = [item for item in drawn if item.answer.request.top_k > 0 or item.answer.request.top_p < 1]
+    count, tokens = sum(item.outside for item in cut), sum(item.tokens for item in cut)
+    honest = sum(item.honest_outside for item in cut) / max(1, tokens)
+    allowed = 2 * honest + 0.002
+    farthest = max(cut, key=lambda item: item.beyond, default=None)
+    far = farthest is not None and farthest.beyond > auditor.limit
+    failed = far or binomial_tail(count, tokens, allowed) < OUTSIDE
+    return Check(
+        name="sampled.support", result="fail" if failed else "pass", statistic=count / max(1, tokens),
+        threshold=allowed, unit="share", example=described(farthest.answer) if failed and farthest else "",
+        detail=f"{count} of {tokens} tokens lie outside top_k and top_p (honest noise: {honest:.2%}), "
+        f"the farthest by {farthest.beyond if farthest else 0:.2f} logits of {auditor.limit:.2f} allowed",
+    )  # fmt: skip
+
+
+def _copies(drawn: Sequence[Drawn]) -> Check:
+    copies = [
+        (one, other)
+        for index, one in enumerate(drawn)
+        for other in drawn[index + 1 : index + 2]
+        if one.answer is other.answer and len(one.answer.choices) > 1
+        and one.likelihood < math.log(COLLISION) and len({c.ids for c in one.answer.choices}) == 1
+    ]  # fmt: skip
+    return Check(
+        name="sampled.copies", result="fail" if copies else "pass", statistic=len(copies), threshold=0, unit="answers",
+        detail=f"{len(copies)} answers repeat one choice where independent draws were asked for",
+        example=described(copies[0][0].answer) if copies else "",
+    )  # fmt: skip
+
+
+def _check(name: str, statistic: float, limit: float, unit: str, detail: str, drawn: Sequence[Drawn]) -> Check:
+    failed = statistic > limit
+    return Check(
+        name=name, result="fail" if failed else "pass", statistic=statistic, threshold=limit, unit=unit, detail=detail,
+        example=described(max(drawn, key=lambda item: abs(item.surplus)).answer) if failed else "",
+    )  # fmt: skip

@@ -1,0 +1,90 @@
+"""Where the time goes, told from outside: hints that a search or a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_vibeserve.metrics import Block, latencies
+from pytest_vibeserve.report import Hint
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """The blocks of one load, its concurrency, and the candidate's CPU seconds over them (None when unknown)."""
+
+    concurrency: int
+    blocks: tuple[Block, ...]
+    cpu_s: float | None
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of load."""
+        return sum(block.wall_s for block in self.blocks)
+
+    @property
+    def throughput(self) -> float:
+        """Output tokens per second."""
+        return sum(block.tokens for block in self.blocks) / self.wall_s
+
+    def median(self, latency: str) -> float:
+        """Median of a latency over all requests (seconds)."""
+        values = [value for block in self.blocks for value in latencies(latency, block)]
+        return float(np.median(values)) if values else 0.0
+
+
+def hints(observed: Mapping[str, Observation], step_floor_s: float, cores: int) -> Iterator[Hint]:
+    """Each hint's value says how many times above its floor something is: 1 means that nothing is to be had there."""
+    single = min(observed.values(), key=lambda o: o.concurrency)
+    busy = max(observed.values(), key=lambda o: o.concurrency)
+    yield from _single_stream(single, step_floor_s)
+    if busy.concurrency > single.concurrency:
+        yield from _under_load(single, busy)
+        if busy.cpu_s is not None:
+            used = max(busy.cpu_s / busy.wall_s, 1e-3)
+            yield Hint(
+                name="idle-cores", value=max(1.0, cores / used), text=f"under load {used:.2f} of {cores} cores are used"
+            )
+
+
+def _single_stream(single: Observation, step_floor_s: float) -> Iterator[Hint]:
+    tpot = single.median("tpot")
+    if step_floor_s > 0 and tpot > 0:
+        yield Hint(
+            name="step-overhead",
+            value=tpot / step_floor_s,
+            text=f"alone, a token takes {tpot * 1e3:.2f} ms; reading the weights takes {step_floor_s * 1e3:.2f} ms",
+        )
+
+
+def _under_load(single: Observation, busy: Observation) -> Iterator[Hint]:
+    scaling = busy.throughput / single.throughput
+    yield Hint(
+        name="serial-service",
+        value=max(1.0, busy.concurrency / max(scaling, 1e-3) / 4),
+        text=f"{busy.concurrency} streams give {scaling:.2f} times the throughput of {single.concurrency}",
+    )
+    alone, queued = single.median("ttft"), busy.median("ttft")
+    if alone > 0:
+        yield Hint(
+            name="queueing",
+            value=max(1.0, queued / alone),
+            text=f"the first token takes {queued * 1e3:.1f} ms at {busy.concurrency}, {alone * 1e3:.1f} ms alone",
+        )
+    gaps = [gap for block in busy.blocks for gap in latencies("itl", block)]
+    if gaps and np.median(gaps) > 0:
+        worst, usual = float(np.percentile(gaps, 99)), float(np.median(gaps))
+        yield Hint(
+            name="prefill-stall",
+            value=max(1.0, worst / usual),
+            text=f"under load the 99th percentile gap is {worst * 1e3:.1f} ms, the median {usual * 1e3:.1f} ms",
+        )
+    step, tpot = single.median("tpot"), busy.median("tpot")
+    if step > 0:
+        yield Hint(
+            name="batch-efficiency",
+            value=max(1.0, tpot / step),
+            text=f"a token takes {tpot * 1e3:.2f} ms at {busy.concurrency} streams, {step * 1e3:.2f} ms alone",
+        )

@@ -1,0 +1,171 @@
+"""What one gate starts and stops: the candidate's server, its rival's, their benches, the Judge."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_vibeserve.bench import Bench, Contract, Record, Served
+from pytest_vibeserve.candidate import load_candidate, tree_digest
+from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
+from pytest_vibeserve.evaluator import Evaluator, Rival
+from pytest_vibeserve.judge import Judge
+from pytest_vibeserve.reference import model_folder
+from pytest_vibeserve.server import ExternalServer, Launch, Server
+from pytest_vibeserve.settings import Settings
+from pytest_vibeserve.shared_server import SharedServer
+from pytest_vibeserve.workload import Secret, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What a controller hands to its workers so that all of them use one server and one secret."""
+
+    secret: str
+    lock: str
+    server: SharedServer | None
+    failure: tuple[str, str, str] | None
+
+    def text(self) -> str:
+        """As text that crosses processes."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Sharing:
+        """Back from such a text."""
+        said = json.loads(text)
+        server, failure = said["server"], said["failure"]
+        return cls(
+            said["secret"], said["lock"], SharedServer(**server) if server else None, tuple(failure) if failure else None
+        )
+
+
+class Session:
+    """Starts things when they are first asked for, and stops all of them in `close`."""
+
+    def __init__(self, settings: Settings, record: Callable[[Record], None], shared: Sharing | None = None) -> None:
+        """Nothing is started yet; with `shared`, the server is another process's."""
+        self._settings, self._record, self._shared = settings, record, shared
+        self.secret = Secret(shared.secret) if shared else Secret()
+        self._stack = ExitStack()
+        self._deadline = time.monotonic() + settings.target.limits.wall_s
+        self._failure: CandidateFailure | None = None
+        if shared and shared.failure:
+            self._failure = CandidateFailure(*shared.failure)
+
+    def share(self) -> Sharing:
+        """Start the server and say how workers reach it; a server that does not start is theirs to report."""
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vibeserve-"))
+        lock = Path(folder) / "turns.lock"
+        lock.touch()
+        try:
+            server = self.server
+        except CandidateFailure as fault:
+            return Sharing(self.secret.value, str(lock), None, (fault.check, fault.message, fault.example))
+        assert isinstance(server, Server | ExternalServer)
+        return Sharing(self.secret.value, str(lock), server.shared(), None)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The shared ground of every check; makes the model on first use."""
+        model = model_folder(self._settings.target)
+        return Contract(
+            self._settings.target, model, Vocabulary(model), self.secret, self._settings.depth, self._deadline
+        )
+
+    @property
+    def server(self) -> Served:
+        """The candidate's server; one that failed to start fails the same way for everybody who asks."""
+        if self._failure:
+            raise self._failure
+        try:
+            return self._server
+        except CandidateFailure as failure:
+            self._failure = failure
+            raise
+
+    @cached_property
+    def _server(self) -> Served:
+        if self._shared and self._shared.server:
+            return self._shared.server
+        if self._settings.url:
+            return self._stack.enter_context(ExternalServer(self._settings.url))
+        assert self._settings.candidate is not None
+        return self._started(self._settings.candidate, self._settings.server_log)
+
+    def _started(self, folder: Path, log: Path | None) -> Server:
+        limits = self._settings.target.limits
+        candidate = load_candidate(folder)
+        if log is None:
+            scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vibeserve-log-"))
+            log = Path(scratch) / "server.log"
+        launch = Launch(startup_s=limits.startup_s, memory_gib=limits.memory_gib, log=log)
+        server = Server.start(candidate, self.contract.model, launch=launch)
+        self._stack.callback(server.stop)
+        return server
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The bench of the candidate."""
+        return self._bench(self.server, self._record)
+
+    def _bench(self, server: Served, record: Callable[[Record], None]) -> Bench:
+        bench = Bench(self.contract, server, record)
+        self._stack.callback(bench.close)
+        return bench
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The Judge of the candidate's answers."""
+        return Judge(self.bench)
+
+    @cached_property
+    def rival(self) -> Rival | None:
+        """The baseline on a bench of its own, paused until its turn; None when there is none."""
+        folder = self._settings.baseline
+        if folder is None:
+            return None
+        try:
+            server = self._started(folder, None)
+        except CandidateFailure as failure:
+            raise InfrastructureError(f"the baseline {folder.name} does not serve: {failure}") from failure
+        bench = self._bench(server, lambda record: None)
+        return Rival(bench, folder.name, tree_digest(folder))
+
+    @contextmanager
+    def judging(self) -> Iterator[Judge]:
+        """The Judge, beside other workers that judge."""
+        with self._turn(fcntl.LOCK_SH):
+            yield self.judge
+
+    @contextmanager
+    def evaluating(self, benchmark: Any) -> Iterator[Evaluator]:
+        """An Evaluator that has the server to itself; pytest-benchmark's fixture may be None."""
+        with self._turn(fcntl.LOCK_EX):
+            yield Evaluator(self.bench, self.judge, self.rival, benchmark)
+
+    @contextmanager
+    def _turn(self, kind: int) -> Iterator[None]:
+        if self._shared is None:
+            yield
+            return
+        with open(self._shared.lock, "rb") as lock:
+            fcntl.flock(lock, kind)
+            yield
+
+    @property
+    def isolation(self) -> str:
+        """How the candidate is kept apart, in words; "not started" when it never ran."""
+        return self._server.isolation if "_server" in self.__dict__ else "not started"
+
+    def close(self) -> None:
+        """Stop everything that was started, the last first."""
+        self._stack.close()

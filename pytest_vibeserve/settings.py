@@ -1,0 +1,97 @@
+"""What the user asked for, checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import nearest
+from pytest_vibeserve.target import Target, load_target
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One gate: the target, what is judged by it, how deep, and where the findings go."""
+
+    target: Target
+    candidate: Path | None
+    url: str
+    baseline: Path | None
+    depth: Literal["quick", "full"]
+    report: Path
+    markdown: Path | None
+    server_log: Path | None
+    nonce: str
+
+    @property
+    def command(self) -> str:
+        """The command that does this again."""
+        parts = ["pytest", "--vibeserve-target", _shown(self.target)]
+        parts += ["--vibeserve-url", self.url] if self.url else ["--vibeserve-candidate", str(self.candidate)]
+        if self.baseline:
+            parts += ["--vibeserve-baseline", str(self.baseline)]
+        if self.target.profile != "full":
+            parts += ["--vibeserve-profile", self.target.profile]
+        parts += ["--vibeserve-depth", self.depth]
+        return shlex.join(parts)
+
+
+def read_settings(option: Callable[[str], str], base: Path) -> Settings:
+    """Settings from the options by name; paths are relative to `base`; UsageError says what to type instead."""
+    target = load_target(option("target"), option("profile") or "full")
+    candidate, url = option("candidate"), option("url")
+    if bool(candidate) == bool(url):
+        said = "both are given" if candidate else "neither is given"
+        raise UsageError(
+            f"give one of --vibeserve-candidate DIR (to start and judge it) and --vibeserve-url URL; {said}"
+        )
+    if url and not _is_address(url):
+        raise UsageError(f"--vibeserve-url {url!r} should look like http://127.0.0.1:8000")
+    if url and option("baseline"):
+        raise UsageError("--vibeserve-baseline needs --vibeserve-candidate: a running server cannot be put to sleep")
+    depth = option("depth") or "full"
+    if depth not in ("quick", "full"):
+        raise UsageError(f"--vibeserve-depth takes quick or full, not {depth!r}")
+    markdown = option("markdown") or os.environ.get("GITHUB_STEP_SUMMARY", "")
+    return Settings(
+        target=target,
+        candidate=_folder(base, candidate, target) if candidate else None,
+        url=url,
+        baseline=_folder(base, option("baseline"), target) if option("baseline") else None,
+        depth=cast("Literal['quick', 'full']", depth),
+        report=base / (option("report") or "report.json"),
+        markdown=base / markdown if markdown else None,
+        server_log=base / option("server-log") if option("server-log") else None,
+        nonce=option("nonce"),
+    )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _folder(base: Path, given: str, target: Target) -> Path:
+    """A folder by path, or by name among the target's own: its starter and its baselines."""
+    own = {"starter": target.folder / "starter"}
+    own |= {path.name: path for path in sorted(target.folder.glob("baselines/*")) if path.is_dir()}
+    path = (base / Path(given).expanduser()).resolve()
+    if path.is_dir():
+        return path
+    if given in own and own[given].is_dir():
+        return own[given]
+    raise UsageError(f"there is no folder {given!r}; give a path, or one of {target.name}'s own: {nearest(given, own)}")
+
+
+def _shown(target: Target) -> str:
+    beside = target.folder.parent.name == "targets" and target.folder.name == target.name
+    return target.name if beside else str(target.folder)

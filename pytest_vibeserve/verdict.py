@@ -1,0 +1,136 @@
+"""From the findings of one session to its verdict and its report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pytest_vibeserve.candidate import tree_digest
+from pytest_vibeserve.findings import Findings
+from pytest_vibeserve.report import (
+    SCHEMA,
+    CandidatePart,
+    Ceiling,
+    Comparison,
+    Environment,
+    Hint,
+    Measurement,
+    Report,
+    Seed,
+    TargetPart,
+    Verdict,
+)
+from pytest_vibeserve.settings import Settings
+from pytest_vibeserve.workload import Secret
+
+PACKAGES = ("pytest-vibeserve", "pytest", "torch", "transformers", "numpy", "hypothesis", "pytest-benchmark")
+
+
+def verdict(findings: Findings, depth: Literal["quick", "full"]) -> Verdict:
+    """Accepted only on positive evidence: something was judged, nothing failed, nothing stayed open."""
+    checks = findings.checks
+    failed = [check for check in checks if check.result == "fail"]
+    undecided = [check for check in checks if check.result == "inconclusive"]
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return Verdict(outcome="rejected", reason=f"{failed[0].name}: {failed[0].detail}{more}", checks=checks)
+    if findings.infrastructure:
+        return Verdict(outcome="infrastructure", reason=findings.infrastructure[0], checks=checks)
+    if findings.interrupted:
+        return Verdict(outcome="nothing", reason="interrupted before the end", checks=checks)
+    if undecided:
+        return Verdict(outcome="inconclusive", reason=f"{undecided[0].name}: {undecided[0].detail}", checks=checks)
+    if not findings.passed_accuracy or not any(check.result == "pass" for check in checks):
+        return Verdict(outcome="nothing", reason="no accuracy test has judged an answer", checks=checks)
+    provisional = _provisional(findings, depth)
+    return Verdict(outcome="accepted", reason=_acceptance(findings, depth), provisional=provisional, checks=checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """When a session began (ISO 8601, UTC), how long it took, and how its candidate was kept apart."""
+
+    started: str
+    wall_s: float
+    isolation: str
+
+
+def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: CandidatePart, run: Run) -> Report:
+    """The whole report of one session."""
+    comparisons = findings.of(Comparison)
+    return Report(
+        schema=SCHEMA,
+        target=TargetPart(
+            name=settings.target.name,
+            profile=settings.target.profile,
+            digest=tree_digest(settings.target.folder),
+            suite_digest=tree_digest(Path(__file__).parent),
+        ),
+        candidate=candidate,
+        depth=settings.depth,
+        seed=Seed(commitment=secret.commitment, reveal=secret.value),
+        environment=environment(run.isolation),
+        verdict=verdict(findings, settings.depth),
+        measurements=tuple(findings.of(Measurement)),
+        comparison=comparisons[-1] if comparisons else None,
+        hints=tuple(findings.of(Hint)),
+        ceilings=tuple(dict.fromkeys(findings.of(Ceiling))),
+        tests=tuple(findings.ran),
+        wall_s=round(run.wall_s, 2),
+        started=run.started,
+        command=settings.command,
+        nonce=settings.nonce,
+    )
+
+
+def _provisional(findings: Findings, depth: str) -> bool:
+    return depth == "quick" or bool(findings.deselected) or bool(findings.skipped)
+
+
+def _acceptance(findings: Findings, depth: str) -> str:
+    passed = sum(check.result == "pass" for check in findings.checks)
+    parts = [f"{passed} checks passed"]
+    if depth == "quick":
+        parts.append("quick samples only")
+    if findings.deselected:
+        parts.append(f"{findings.deselected} tests deselected")
+    if findings.skipped:
+        parts.append(f"{len(findings.skipped)} tests skipped")
+    return ", ".join(parts)
+
+
+def environment(isolation: str) -> Environment:
+    """What this gate ran on."""
+    return Environment(
+        isolation=isolation,
+        platform=platform.platform(),
+        cpu=_cpu(),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        python=platform.python_version(),
+        packages=dict(_versions()),
+        gate=sys.executable,
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            yield name, "missing"
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,188 @@
+"""Where a target's model lies on this machine: made once for built weights, fetched once from the hub."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pytest_vibeserve.errors import InfrastructureError, UsageError
+from pytest_vibeserve.target import Target
+
+CACHE_VARIABLE = "VIBESERVE_CACHE"
+MANIFEST = ".manifest.json"
+LEAST_FREE_BYTES = 256 * 2**20
+"""Free space that a first build needs where nothing is known of its size."""
+
+INSTALL = "pip install 'pytest-vibeserve[torch]'"
+
+_CHILD = """
+import importlib.util, json, pathlib, sys
+path, function, folder, parameters = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("vibeserve_builder", path)
+module = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = module
+spec.loader.exec_module(module)
+getattr(module, function)(pathlib.Path(folder), **json.loads(parameters))
+"""
+
+
+class Manifest(BaseModel):
+    """What a built model folder holds: file name to (bytes, sha256)."""
+
+    model_config = ConfigDict(frozen=True)
+    files: dict[str, tuple[int, str]]
+
+
+def cache_root() -> Path:
+    """The folder of everything that is made once and used again; `VIBESERVE_CACHE` moves it."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given) if given else platformdirs.user_cache_path("pytest-vibeserve")
+
+
+def model_folder(target: Target) -> Path:
+    """The target's model in Hugging Face layout, readable by any user; made or fetched on first use.
+
+    A built model is checked against its digests on every use and made again when it differs.  UsageError when a
+    package or the hub is missing, InfrastructureError when the disk is full or the builder fails.
+    """
+    if not target.model.builder:
+        return _fetched(target)
+    _require("torch", "transformers", "safetensors", "tokenizers")
+    root = cache_root() / "models"
+    folder = root / f"{target.model.id.replace('/', '--')}-{_recipe_digest(target)[:16]}"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not _intact(folder):
+            _build(target, folder)
+    return folder
+
+
+def model_digest(folder: Path) -> str:
+    """A digest (hex) of a model folder's content: of its manifest, or else of names, sizes and small files."""
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        return hashlib.sha256(manifest.read_bytes()).hexdigest()
+    state = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        size = path.stat().st_size
+        state.update(f"{path.name}:{size}:".encode())
+        state.update(_sha256(path).encode() if size < LEAST_FREE_BYTES else b"large")
+    return state.hexdigest()
+
+
+def _recipe_digest(target: Target) -> str:
+    file, _, function = target.model.builder.partition(":")
+    path = target.folder / f"{file}.py"
+    if not function or not path.is_file():
+        raise UsageError(
+            f"{target.folder}: model.builder is {target.model.builder!r}; give `file:function`, "
+            f"with {file}.py in the target's folder"
+        )
+    stated = json.dumps([function, target.model.dtype, target.model.parameters], sort_keys=True)
+    return hashlib.sha256(path.read_bytes() + stated.encode()).hexdigest()
+
+
+def _intact(folder: Path) -> bool:
+    manifest = _manifest(folder)
+    if manifest is None:
+        return False
+    present = {path.name for path in folder.iterdir() if path.name != MANIFEST}
+    if present != set(manifest.files):
+        return False
+    return all(
+        (folder / name).stat().st_size == size and _sha256(folder / name) == digest
+        for name, (size, digest) in manifest.files.items()
+    )
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+def _build(target: Target, folder: Path) -> None:
+    known = _manifest(folder)
+    needed = sum(size for size, _ in known.files.values()) if known else LEAST_FREE_BYTES
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise InfrastructureError(_disk_full(folder, needed, free))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _run_builder(target, temporary, needed)
+        files = {path.name: (path.stat().st_size, _sha256(path)) for path in temporary.iterdir() if path.is_file()}
+        (temporary / MANIFEST).write_text(Manifest(files=files).model_dump_json(), encoding="utf-8")
+        for path in temporary.iterdir():
+            path.chmod(0o644)
+        temporary.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise InfrastructureError(f"cannot write the model to {folder}: {error}") from error
+        raise InfrastructureError(_disk_full(folder, needed, shutil.disk_usage(folder.parent).free)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run_builder(target: Target, folder: Path, needed: int) -> None:
+    file, _, function = target.model.builder.partition(":")
+    path = target.folder / f"{file}.py"
+    stated = json.dumps(target.model.parameters)
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(path), function, str(folder), stated], capture_output=True, text=True
+    )
+    if done.returncode == 0:
+        return
+    if "No space left on device" in done.stderr:
+        raise InfrastructureError(_disk_full(folder, needed, shutil.disk_usage(folder).free))
+    last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    raise InfrastructureError(f"{path}: {function} could not make the model: {last[0]}")
+
+
+def _disk_full(folder: Path, needed: int, free: int) -> str:
+    return (
+        f"the model needs {needed} bytes at {folder.parent}, where {free} are free; "
+        f"free some space, or set {CACHE_VARIABLE} to a larger disk"
+    )
+
+
+def _fetched(target: Target) -> Path:
+    _require("torch", "transformers", "huggingface_hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    model = target.model
+    kept = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        return Path(snapshot_download(model.id, revision=model.revision, allow_patterns=kept))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, ConnectionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"{model.id} at revision {model.revision} cannot be fetched from the hub ({reason}); "
+            f"connect to the network, run `hf auth login` where the model is gated, or use --vibeserve-profile tiny"
+        ) from error
+
+
+def _require(*modules: str) -> None:
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UsageError(f"the reference needs {', '.join(missing)}: {INSTALL}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
