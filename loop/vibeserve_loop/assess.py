@@ -1,0 +1,124 @@
+"""Ask the gate: one isolated pytest process, whose report counts only when everything about it fits."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
+from pytest_vibeserve.report import Report, read_report, write_atomically
+from pytest_vibeserve.target import Target
+from vibeserve_loop.processes import Finished, Place, run_tethered
+from vibeserve_loop.records import Assessment
+
+GRACE_S = 60.0
+SHOWN_FAILURES = 5
+SHOWN_CHARACTERS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What to judge: a candidate's folder, its rival if any, and the folder that gets report and logs."""
+
+    candidate: Path
+    baseline: Path | None
+    depth: Literal["quick", "full"]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate for one target; `home` gets gate.ini and is where the process runs."""
+
+    target: Target
+    home: Path
+    command: tuple[str, ...] = ()
+
+    def assess(self, case: Case) -> Assessment:
+        """Judge and measure; UsageError when the gate was asked wrongly, an `infrastructure` outcome when it failed."""
+        case.folder.mkdir(parents=True, exist_ok=True)
+        report = case.folder / "report.json"
+        report.unlink(missing_ok=True)
+        nonce = secrets.token_hex(16)
+        limit_s = self.target.limits.wall_s + GRACE_S
+        place = Place(self.home.resolve(), _environment(), limit_s, case.folder / "gate.log")
+        finished = run_tethered([*self._launcher(), *self._options(case, nonce)], place)
+        if finished.timed_out:
+            return _void(f"the gate took longer than {limit_s:.0f} s and was stopped", finished)
+        if finished.code == ExitCode.USAGE:
+            raise UsageError(_complaint(finished))
+        try:
+            found = read_report(report)
+        except InfrastructureError as error:
+            return _void(f"{error}; it ended with {finished.code}: {_complaint(finished)}", finished)
+        return _void(why, finished) if (why := _misfit(found, nonce, finished.code)) else summary_of(found)
+
+    def _launcher(self) -> tuple[str, ...]:
+        return self.command or (sys.executable, "-I", "-B", "-m", "pytest")
+
+    def _options(self, case: Case, nonce: str) -> list[str]:
+        ini = self.home / "gate.ini"
+        write_atomically(ini, "[pytest]\n")
+        folder = str(self.target.folder)
+        options = ["-p", "pytest_benchmark.plugin", "-p", "pytest_vibeserve.plugin", "-p", "no:cacheprovider"]
+        options += ["-c", str(ini.resolve()), "--rootdir", folder, "--confcutdir", folder]
+        values = {
+            "target": folder,
+            "candidate": str(case.candidate.resolve()),
+            "baseline": str(case.baseline.resolve()) if case.baseline else "",
+            "depth": case.depth,
+            "profile": self.target.profile,
+            "report": str((case.folder / "report.json").resolve()),
+            "server-log": str((case.folder / "server.log").resolve()),
+            "nonce": nonce,
+        }
+        for name, value in values.items():
+            options += [f"--vibeserve-{name}", value] if value else []
+        return options
+
+
+def summary_of(report: Report) -> Assessment:
+    """The part of a report that later rounds need."""
+    failed = [check for check in report.verdict.checks if check.result == "fail"][:SHOWN_FAILURES]
+    return Assessment(
+        outcome=report.verdict.outcome,
+        reason=report.verdict.reason,
+        depth=report.depth,
+        failed=tuple(c.model_copy(update={"example": c.example[:SHOWN_CHARACTERS]}) for c in failed),
+        measurements=tuple(m.model_copy(update={"samples": ()}) for m in report.measurements),
+        comparison=report.comparison,
+        hints=report.hints,
+        target_digest=report.target.digest + report.target.suite_digest,
+        tree=report.candidate.tree,
+        command=report.command,
+        wall_s=report.wall_s,
+    )
+
+
+def _misfit(report: Report, nonce: str, code: int) -> str:
+    if report.nonce != nonce:
+        return "the report is not from this gate: its nonce differs"
+    if report.verdict.exit_code != code:
+        return f"the gate ended with {code}, its report says {report.verdict.outcome}: {report.verdict.reason}"
+    return ""
+
+
+def _void(reason: str, finished: Finished) -> Assessment:
+    return Assessment(outcome="infrastructure", reason=reason, wall_s=finished.wall_s)
+
+
+def _complaint(finished: Finished) -> str:
+    """The line of the gate's output that says what went wrong: its last error, else its last line."""
+    lines = [line.strip() for line in finished.output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("error", "usageerror", "importerror", "e  "))]
+    said = (errors or lines or ["it said nothing"])[-1]
+    return said.removeprefix("ERROR: ").removeprefix("error: ")[:SHOWN_CHARACTERS]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -1,0 +1,177 @@
+"""The command `vibeserve-loop`; everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from pytest_vibeserve.errors import ExitCode, VibeserveError
+
+RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
+PROFILE = click.option("--profile", default="full", show_default=True, help="The target's profile.")
+DEPTH = click.option("--depth", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
+GATE = click.option("--gate-command", default="", hidden=True, help="Start the gate with this instead of this Python.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="pytest-vibeserve")
+def cli() -> None:
+    """Search for a server that fits one model, one machine and one workload; the gate decides what counts."""
+
+
+@cli.command()
+@click.argument("target")
+@PROFILE
+@click.option("--agent", default="recipes", show_default=True, help="Who edits; a name or package.module:Class.")
+@click.option("--agent-option", "agent_options", multiple=True, metavar="KEY=VALUE", help="Passed to the agent.")
+@click.option("--policy", default="plain", show_default=True, help="What is tried and kept.")
+@click.option("--sandbox", default="auto", show_default=True, help="Where agents' commands run.")
+@click.option("--baseline", "baselines", multiple=True, help="Also judge this, for the last page.")
+@click.option("--seed", type=int, help="Makes the search's own choices repeatable.")
+@click.option("--max-rounds", type=click.IntRange(min=0), help="Rounds of work that the gate judged.")
+@click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), help="Time, the final gate included.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="Money spent on agents.")
+@GATE
+@RUNS
+@JSON
+def run(runs: Path, as_json: bool, gate_command: str, **asked: object) -> ExitCode:
+    """Start a run on TARGET and carry it through."""
+    from vibeserve_loop.follow import follow
+    from vibeserve_loop.start import Request, new_run
+
+    request = Request(gate_command=tuple(shlex.split(gate_command)), **asked)  # type: ignore[arg-type]
+    return follow(new_run(request, runs), as_json=as_json)
+
+
+@cli.command()
+@click.argument("run", required=False)
+@RUNS
+@JSON
+def resume(run: str | None, runs: Path, as_json: bool) -> ExitCode:
+    """Go on with RUN (default: the latest)."""
+    from vibeserve_loop.follow import follow
+    from vibeserve_loop.runs import find_run
+
+    return follow(find_run(run, runs), as_json=as_json)
+
+
+@cli.command()
+@click.argument("run", required=False)
+@RUNS
+@JSON
+def log(run: str | None, runs: Path, as_json: bool) -> None:
+    """List the rounds of RUN (default: the latest)."""
+    from vibeserve_loop.runs import find_run
+    from vibeserve_loop.views import show_log
+
+    show_log(find_run(run, runs), as_json=as_json)
+
+
+@cli.command()
+@click.argument("number", metavar="ROUND", type=int)
+@click.option("--run", help="The run (default: the latest).")
+@RUNS
+@JSON
+def show(number: int, run: str | None, runs: Path, as_json: bool) -> None:
+    """Show one ROUND: why it was kept or not, its measurements, its patch."""
+    from vibeserve_loop.runs import find_run
+    from vibeserve_loop.views import show_round
+
+    show_round(find_run(run, runs), number, as_json=as_json)
+
+
+@cli.command(name="list")
+@JSON
+def list_names(as_json: bool) -> None:
+    """List targets, agents, policies, sandboxes and skills."""
+    from vibeserve_loop.views import show_names
+
+    show_names(as_json=as_json)
+
+
+@cli.command()
+@click.argument("target")
+@click.argument("candidates", nargs=-1)
+@PROFILE
+@DEPTH
+@GATE
+@RUNS
+@JSON
+def compare(runs: Path, as_json: bool, gate_command: str, candidates: tuple[str, ...], **asked: object) -> None:
+    """Compare CANDIDATES with the first of them: folders, baselines' names, RUN:ROUND or RUN:COMMIT."""
+    from vibeserve_loop.compare import Question, names_of
+    from vibeserve_loop.compare import compare as do_compare
+
+    command = tuple(shlex.split(gate_command))
+    question = Question(names=names_of(candidates), runs=runs, gate_command=command, **asked)  # type: ignore[arg-type]
+    do_compare(question, as_json=as_json)
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--profile", default="tiny", show_default=True, help="The target's profile.")
+@GATE
+@JSON
+def validate(target: str, profile: str, gate_command: str, as_json: bool) -> ExitCode:
+    """Test the contract of TARGET: does its starter pass, and do built-in faults fail?"""
+    from vibeserve_loop.validate import validate as do_validate
+
+    return do_validate(target, profile, tuple(shlex.split(gate_command)), as_json=as_json)
+
+
+@cli.command()
+@JSON
+def doctor(as_json: bool) -> ExitCode:
+    """Look at this machine: what works, what is missing, and how to get it."""
+    from vibeserve_loop.doctor import examine
+
+    return examine(as_json=as_json)
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path("targets"), show_default=True, help="Its parent.")
+def init(name: str, into: Path) -> None:
+    """Make a new target called NAME, ready to be changed."""
+    from vibeserve_loop.scaffold import scaffold
+
+    folder = scaffold(name, into)
+    click.echo(f"{folder} is made; check it with: vibeserve-loop validate {folder}")
+
+
+@cli.command()
+@click.argument("run")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@RUNS
+def export(run: str, folder: Path, runs: Path) -> None:
+    """Write the winner of RUN, with its evidence, to DIR."""
+    from vibeserve_loop.export import export as do_export
+    from vibeserve_loop.runs import find_run
+
+    done = do_export(find_run(run, runs), folder)
+    click.echo(f"{done} holds the winner; its REPRODUCE.md says how to serve and judge it")
+
+
+def main() -> None:
+    """Run the command and leave with the contract's exit code; every expected failure is one line."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message(), ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", ExitCode.INTERRUPTED)
+    except VibeserveError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"the machine refused{where}: {error.strerror}; mend that and resume", ExitCode.INFRASTRUCTURE)
+    sys.exit(int(code or 0))
+
+
+def _fail(message: str, code: ExitCode) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(int(code))

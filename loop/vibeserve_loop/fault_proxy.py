@@ -1,0 +1,247 @@
+"""A server with one built-in fault: passes requests to an honest server that it starts, and spoils what passes.
+
+Copied into a candidate's folder and started as a program; needs nothing beyond the standard library, except that
+`wrong-token` reads the model's tokenizer with `tokenizers` to keep text and ids in step.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+EVERY = 20
+WRONG_ID = 7
+
+Body = dict[str, Any]
+Memory = dict[int, list[int]]
+
+
+class Spoiler:
+    """What one fault does to a request's body and to each event of its answer; this one does nothing."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def request(self, body: Body) -> Body:
+        """The body to send on."""
+        return body
+
+    def event(self, event: Body, body: Body, memory: Memory) -> Body:
+        """The event to send back; `memory` holds the ids sent so far, by choice."""
+        return event
+
+
+class Cut(Spoiler):
+    """Answers are shorter than asked for."""
+
+    def request(self, body: Body) -> Body:  # noqa: D102
+        return {**body, "max_tokens": max(1, int(body.get("max_tokens", 16)) * 3 // 4)}
+
+
+class Greedy(Spoiler):
+    """Sampling is ignored."""
+
+    def request(self, body: Body) -> Body:  # noqa: D102
+        return {**body, "temperature": 0}
+
+
+class Unstopped(Spoiler):
+    """Stop strings are ignored."""
+
+    def request(self, body: Body) -> Body:  # noqa: D102
+        return {key: value for key, value in body.items() if key != "stop"}
+
+
+class Usage(Spoiler):
+    """The usage claims twice the tokens."""
+
+    def event(self, event: Body, body: Body, memory: Memory) -> Body:  # noqa: D102
+        if event.get("usage"):
+            event["usage"]["completion_tokens"] *= 2
+        return event
+
+
+class Constant(Spoiler):
+    """Every prompt is answered as if it were the same one."""
+
+    def request(self, body: Body) -> Body:  # noqa: D102
+        prompt = body.get("prompt")
+        several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str)
+        return {**body, "prompt": ["once"] * len(prompt or ()) if several else "once"}
+
+
+class WrongToken(Spoiler):
+    """Every twentieth token is another one, in ids and text alike."""
+
+    def __init__(self, model: str) -> None:
+        from tokenizers import Tokenizer
+
+        super().__init__(model)
+        self.tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+
+    def event(self, event: Body, body: Body, memory: Memory) -> Body:  # noqa: D102
+        for choice in event.get("choices", []):
+            ids = memory.setdefault(choice.get("index", 0), [])
+            before = self.tokenizer.decode(ids)
+            fresh = choice.get("token_ids") or []
+            spoilt = [WRONG_ID if (len(ids) + k) % EVERY == EVERY - 1 else token for k, token in enumerate(fresh)]
+            ids += spoilt
+            if fresh:
+                choice.update(token_ids=spoilt, text=self.tokenizer.decode(ids)[len(before) :])
+        return event
+
+
+SPOILERS = {
+    "cut": Cut, "greedy": Greedy, "unstopped": Unstopped, "usage": Usage, "constant": Constant, "memoised": Spoiler,
+    "wrong-token": WrongToken, "buffered": Spoiler, "overloaded": Spoiler,
+}  # fmt: skip
+
+
+class Proxy(ThreadingHTTPServer):
+    """Where requests come in; `kind` is the fault, `upstream` the honest server's port."""
+
+    request_queue_size = 256
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], kind: str, model: str, upstream: int) -> None:
+        super().__init__(address, Passage)
+        self.kind, self.upstream = kind, upstream
+        self.spoiler = SPOILERS[kind](model)
+        self.answers: dict[str, list[bytes]] = {}
+        self.places = threading.Semaphore(4 if kind == "overloaded" else 10_000)
+
+
+class Passage(BaseHTTPRequestHandler):
+    """One request on its way there and back."""
+
+    server: Proxy
+
+    def do_GET(self) -> None:
+        """Pass on as it is."""
+        status, kind, lines = self.ask("GET", None)
+        self.answer(status, kind, lines)
+
+    def do_POST(self) -> None:
+        """Pass on spoilt, or refuse when the fault is to have too few places."""
+        raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.server.places.acquire(blocking=False):
+            self.answer(503, "application/json", [b'{"error": {"message": "busy", "type": "overloaded"}}'])
+            return
+        try:
+            self.pass_on(raw)
+        finally:
+            self.server.places.release()
+
+    def pass_on(self, raw: bytes) -> None:
+        """Ask upstream with the spoilt body and send back the spoilt answer."""
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            self.answer(*self.ask("POST", raw))
+            return
+        if not isinstance(body, dict):
+            self.answer(*self.ask("POST", raw))
+            return
+        key = hashlib.sha256(json.dumps([body.get("prompt"), body.get("stream"), body.get("n")]).encode()).hexdigest()
+        stored = self.server.answers.get(key) if self.server.kind == "memoised" else None
+        if stored is not None:
+            self.answer(200, "text/event-stream" if body.get("stream") else "application/json", stored)
+            return
+        sent = json.dumps(self.server.spoiler.request(body)).encode()
+        status, kind, lines = self.ask("POST", sent)
+        if status != 200:
+            self.answer(status, kind, lines)
+            return
+        kept: list[bytes] = []
+        self.answer(status, kind, self.spoilt(lines, body, kept))
+        self.server.answers[key] = kept
+
+    def spoilt(self, lines: Iterable[bytes], body: Body, kept: list[bytes]) -> Iterator[bytes]:
+        """Each line of the answer, spoilt; `kept` collects them."""
+        memory: Memory = {}
+        for line in list(lines) if self.server.kind == "buffered" else lines:
+            mark = b"data: " if line.startswith(b"data: ") else b""
+            text = line[len(mark) :].strip()
+            if text.startswith(b"{"):
+                event = self.server.spoiler.event(json.loads(text), body, memory)
+                line = mark + json.dumps(event).encode() + (b"\n" if mark else b"")
+            kept.append(line)
+            yield line
+
+    def ask(self, method: str, body: bytes | None) -> tuple[int, str, Iterable[bytes]]:
+        """Status, content type and lines of the honest server's answer."""
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=300)
+        upstream.request(method, self.path, body, {"Content-Type": "application/json"})
+        reply = upstream.getresponse()
+        kind = reply.headers.get("Content-Type", "application/json")
+        lines = iter(reply.readline, b"") if "event-stream" in kind else iter([reply.read()])
+        return reply.status, kind, lines
+
+    def answer(self, status: int, kind: str, lines: Iterable[bytes]) -> None:
+        """Send lines as they come; the end of the connection is the end of the answer."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for line in lines:
+            self.wfile.write(line)
+            self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def free_port() -> int:
+    """A port on the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_honest(model: str, port: int) -> subprocess.Popen[bytes]:
+    """Start the server in `honest/` and wait until it is ready."""
+    serve = json.loads(Path("honest-serve.json").read_text())
+    values = {"{model}": model, "{host}": "127.0.0.1", "{port}": str(port)}
+    words = serve["command"]
+    for name, value in values.items():
+        words = [word.replace(name, value) for word in words]
+    if words[0] == "python":
+        words[0] = sys.executable
+    child = subprocess.Popen(words, cwd="honest", env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    while child.poll() is None:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", serve["ready"])
+            if connection.getresponse().status == 200:
+                return child
+        except OSError:
+            time.sleep(0.1)
+    sys.exit(f"the honest server ended with {child.returncode}")
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=sorted(SPOILERS), required=True)
+    for name in ("model", "host", "port"):
+        parser.add_argument(f"--{name}", required=True)
+    options = parser.parse_args()
+    os.chdir(Path(__file__).resolve().parent)
+    port = free_port()
+    child = start_honest(options.model, port)
+    threading.Thread(target=lambda: os._exit(child.wait() or 1), daemon=True).start()
+    Proxy((options.host, int(options.port)), options.kind, options.model, port).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

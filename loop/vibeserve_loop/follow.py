@@ -1,0 +1,63 @@
+"""Carry a run through to its end, show it, and leave cleanly when asked to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from pytest_vibeserve.errors import ExitCode, VibeserveError
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.engine import Search
+from vibeserve_loop.page import ending
+from vibeserve_loop.progress import emit, show_ending, showing
+from vibeserve_loop.runs import RunFolder
+from vibeserve_loop.start import opened
+
+
+def follow(folder: RunFolder, *, as_json: bool) -> ExitCode:
+    """Go on until nothing is left to do or someone interrupts; the run's exit code."""
+    stop = _Stop()
+    how = f"vibeserve-loop resume {folder.path}"
+    with opened(folder) as search:
+        if as_json:
+            emit("run", run=folder.id, path=str(folder.path), rounds=len(search.history.rounds))
+        _remark(search)
+        try:
+            with showing(search.settings, search.target, search.history.rounds, as_json=as_json) as show:
+                for event in search.events():
+                    show(event)
+        except (KeyboardInterrupt, VibeserveError) as error:
+            print(f"{'stopped' if stop.asked else 'ended early'}; to go on: {how}", file=sys.stderr)
+            if isinstance(error, VibeserveError) and not stop.asked:
+                raise
+            if as_json:
+                emit("interrupted", resume=how)
+            return ExitCode.INTERRUPTED
+        found = ending(folder, search.history.rounds, search.target)
+    write_atomically(folder.page, found.page)
+    show_ending(found, as_json=as_json)
+    return ExitCode(found.exit_code)
+
+
+def _remark(search: Search) -> None:
+    settings = search.settings
+    if search.history.note:
+        print(search.history.note, file=sys.stderr)
+    if settings.sandbox == "none":
+        print("note: agents run without a sandbox; `vibeserve-loop doctor` says how to get one", file=sys.stderr)
+    where, seed = search.folder.path, settings.seed
+    print(f"run {search.folder.id} in {where}, seed {seed}, sandbox {settings.sandbox}", file=sys.stderr)
+
+
+class _Stop:
+    """Remembers that SIGINT or SIGTERM came, for a child that dies of the same signal must not be blamed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt

@@ -1,0 +1,87 @@
+"""Run a command to its end with nothing left behind: past its limit, on Ctrl-C, and when this program is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+TETHER = Path(__file__).with_name("tether.py")
+KEPT_BYTES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended; `output` and `errors` hold the last part of what it wrote."""
+
+    code: int
+    output: str
+    errors: str
+    wall_s: float
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    timeout_s: float
+    log: Path | None = None
+
+
+def run_tethered(command: Sequence[str], place: Place) -> Finished:
+    """Run a command in a session of its own and wait; it and its children are gone when this returns or raises."""
+    began = time.monotonic()
+    with _streams(place.log) as (output, errors):
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(TETHER), *command],
+            cwd=place.folder,
+            env=dict(place.environment),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+        timed_out = False
+        try:
+            process.wait(place.timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            _release(process)
+        wall_s = time.monotonic() - began
+        return Finished(process.returncode, _tail(output), _tail(errors), wall_s, timed_out)
+
+
+def _release(process: subprocess.Popen[bytes]) -> None:
+    """Let go of the tether and wait until it has cleared up; a second Ctrl-C waits too, for the grace is short."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    while process.poll() is None:
+        with contextlib.suppress(KeyboardInterrupt):
+            process.wait()
+
+
+@contextlib.contextmanager
+def _streams(log: Path | None) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    if log is not None:
+        with log.open("w+b") as both:
+            yield both, both
+        return
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        yield output, errors
+
+
+def _tail(stream: IO[bytes]) -> str:
+    size = stream.seek(0, 2)
+    stream.seek(max(0, size - KEPT_BYTES))
+    return stream.read().decode("utf-8", "replace")

@@ -1,0 +1,32 @@
+"""Begin a target: a copy of a small one that works, under another name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import find
+from pytest_vibeserve.target import TARGET_FILE, load_target
+
+TEMPLATE = "tiny_llama"
+TEXT = (".toml", ".md", ".py")
+
+
+def scaffold(name: str, shelf: Path) -> Path:
+    """Make `shelf/name`; UsageError when the name will not do or is taken."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        wanted = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "my_target"
+        raise UsageError(f"{name!r} is no snake_case name; type for example {wanted}")
+    folder = shelf / name
+    if folder.exists():
+        raise UsageError(f"{folder} exists already; give another name")
+    template = find("targets", TEMPLATE, TARGET_FILE)
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in TEXT and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(TEMPLATE, name), encoding="utf-8")
+    load_target(str(folder.resolve()))
+    return folder

@@ -1,0 +1,168 @@
+"""The git repository of a run; the one module that knows GitPython."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_vibeserve.errors import InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from git import Git, Repo
+
+ROUNDS = "refs/vibeserve/rounds"
+WINNER = "refs/vibeserve/winner"
+NO_GIT = "git is not installed: install it (for example `apt-get install git`) and run again"
+# What a machine's or a user's own settings would change must not change a run: no hooks, no filters, no ignores.
+OPTIONS = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.excludesFile=/dev/null",
+    "core.attributesFile=/dev/null",
+    "core.autocrlf=false",
+    "core.quotePath=false",
+    "gc.auto=0",
+]
+IDENTITY = ("vibeserve-loop", "loop@vibeserve.invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit and the tree in it, as hashes."""
+
+    sha: str
+    tree: str
+
+
+class Workspace:
+    """A checkout that agents edit, and the commits of every round, rejected ones too."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder as it is; UsageError when git is missing."""
+        if shutil.which("git") is None:
+            raise UsageError(NO_GIT)
+        self.folder = folder
+
+    def begin(self, starter: Path, moment: float) -> Commit:
+        """Make the repository from the starter's files, in place of a half-made one."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        shutil.copytree(starter, self.folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+        with self._repo(new=True):
+            pass
+        first = self.commit("starter", None, moment)
+        self.move(first.sha)
+        return first
+
+    def checkout(self, sha: str) -> None:
+        """Make the folder hold exactly that commit's files."""
+        with self._repo() as repo:
+            _git(repo).reset("--hard", "--quiet", sha)
+            _git(repo).clean("-ffdxq")
+
+    def changes(self) -> str:
+        """What differs from the last checkout, as `git status --porcelain` says it; empty when nothing does."""
+        with self._repo() as repo:
+            return str(_git(repo).status("--porcelain"))
+
+    def commit(self, message: str, parent: str | None, moment: float) -> Commit:
+        """Record the folder as it is; the same files, parent and moment (seconds since 1970) give the same hash."""
+        with self._repo() as repo:
+            _git(repo).add("-A")
+            tree = str(_git(repo).write_tree())
+            parents = ["-p", parent] if parent else []
+            repo.git.update_environment(**_signature(moment))
+            return Commit(str(_git(repo).commit_tree(tree, *parents, "-m", message)), tree)
+
+    def keep(self, number: int, sha: str) -> None:
+        """Make a round's commit reachable for good."""
+        self._point(f"{ROUNDS}/{number}", sha)
+
+    def crown(self, sha: str) -> None:
+        """Name the winner."""
+        self._point(WINNER, sha)
+
+    def move(self, sha: str) -> None:
+        """Set the branch and the folder to a commit."""
+        self._point("refs/heads/main", sha)
+        self.checkout(sha)
+
+    def export(self, sha: str, into: Path) -> Path:
+        """Write a commit's files, and nothing of git, to a folder, whole or not at all."""
+        if into.is_dir():
+            return into
+        half = into.with_name(f".{into.name}.half")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        with self._repo() as repo:
+            repo.git.update_environment(GIT_INDEX_FILE=str(half.with_suffix(".index").resolve()))
+            _git(repo).read_tree(sha)
+            _git(repo).checkout_index("-a", f"--prefix={half.resolve()}/")
+        half.with_suffix(".index").unlink()
+        half.rename(into)
+        return into
+
+    def diff(self, before: str, after: str) -> str:
+        """The patch from one commit to another."""
+        with self._repo() as repo:
+            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", before, after))
+
+    def commit_of(self, revision: str) -> Commit:
+        """The commit that a revision means; UsageError when there is none."""
+        with self._repo() as repo:
+            from git import GitCommandError
+
+            try:
+                sha = str(_git(repo).rev_parse("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"))
+                return Commit(sha, str(_git(repo).rev_parse(f"{sha}^{{tree}}")))
+            except GitCommandError:
+                raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
+
+    def _point(self, ref: str, sha: str) -> None:
+        with self._repo() as repo:
+            _git(repo).update_ref(ref, sha)
+
+    @contextlib.contextmanager
+    def _repo(self, *, new: bool = False) -> Iterator[Repo]:
+        try:
+            from git import Git, GitCommandError, InvalidGitRepositoryError, NoSuchPathError, Repo
+        except ImportError:
+            raise UsageError(NO_GIT) from None
+        try:
+            if new:
+                plain = Git(str(self.folder))
+                plain.update_environment(**_environment())
+                plain.init("--quiet", "--template=", "--initial-branch=main")
+            with Repo(self.folder) as repo:
+                repo.git.update_environment(**_environment())
+                yield repo
+        except (InvalidGitRepositoryError, NoSuchPathError):
+            raise UsageError(f"{self.folder} is not a git repository: the run is damaged, start a new one") from None
+        except GitCommandError as error:
+            reason = (error.stderr or str(error)).strip().removeprefix("stderr: ").strip("' \n")
+            raise InfrastructureError(f"git failed in {self.folder}: {reason}") from error
+
+
+def _git(repo: Repo) -> Git:
+    return repo.git(c=OPTIONS)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+
+
+def _signature(moment: float) -> dict[str, str]:
+    name, address = IDENTITY
+    date = f"{int(moment)} +0000"
+    parts = {"NAME": name, "EMAIL": address, "DATE": date}
+    return {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()}
