@@ -1,0 +1,128 @@
+"""Reads a Hugging Face Llama folder: what config.json asks for and the bfloat16 tensors of its safetensors files."""
+
+import json
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Tensor = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The sizes and constants of a Llama; `eos_ids` may be empty, `context` is the most positions it was made for."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    context: int
+    epsilon: float
+    theta: float
+    tied: bool
+    eos_ids: tuple[int, ...]
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Return the architecture of `folder`; ValueError names what the compiled step does not compute."""
+    config = json.loads((folder / "config.json").read_text())
+    heads = int(config["num_attention_heads"])
+    architecture = Architecture(
+        hidden=int(config["hidden_size"]),
+        layers=int(config["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        head_dim=int(config.get("head_dim") or config["hidden_size"] // heads),
+        intermediate=int(config["intermediate_size"]),
+        vocabulary=int(config["vocab_size"]),
+        context=int(config["max_position_embeddings"]),
+        epsilon=float(config["rms_norm_eps"]),
+        theta=_theta(config),
+        tied=bool(config.get("tie_word_embeddings")),
+        eos_ids=_eos_ids(folder, config),
+    )
+    _refuse_unsupported(config, architecture)
+    return architecture
+
+
+def _theta(config: dict[str, Any]) -> float:
+    """Return the rotary base, which Transformers 5 writes into `rope_parameters` and older versions at the top."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind != "default":
+        raise ValueError(f"config.json: rope type {kind!r} is not supported, only 'default'")
+    return float(scaling.get("rope_theta", config.get("rope_theta", 10000.0)))
+
+
+def _eos_ids(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    generation = folder / "generation_config.json"
+    settings = json.loads(generation.read_text()) if generation.exists() else {}
+    ids = settings.get("eos_token_id", config.get("eos_token_id"))
+    if ids is None:
+        return ()
+    return tuple(ids) if isinstance(ids, list) else (int(ids),)
+
+
+def _refuse_unsupported(config: dict[str, Any], a: Architecture) -> None:
+    if config.get("model_type") != "llama":
+        raise ValueError(f"config.json: model_type {config.get('model_type')!r} is not supported, only 'llama'")
+    if config.get("hidden_act", "silu") != "silu":
+        raise ValueError(f"config.json: hidden_act {config['hidden_act']!r} is not supported, only 'silu'")
+    for bias in ("attention_bias", "mlp_bias"):
+        if config.get(bias):
+            raise ValueError(f"config.json: {bias} is not supported")
+    for name in ("hidden", "head_dim", "intermediate"):
+        if getattr(a, name) % 16:
+            raise ValueError(f"config.json: {name} of {getattr(a, name)} is no multiple of 16")
+    if a.heads % a.kv_heads or a.heads // a.kv_heads > 16:
+        raise ValueError(f"config.json: {a.heads} heads over {a.kv_heads} key heads are not supported")
+
+
+class Checkpoint:
+    """The tensors of a folder by name, as read-only views of bfloat16 bits on the mapped files."""
+
+    def __init__(self, folder: Path) -> None:
+        """Map model.safetensors, or the files that model.safetensors.index.json lists."""
+        index = folder / "model.safetensors.index.json"
+        names = {"model.safetensors"}
+        if index.exists():
+            names = set(json.loads(index.read_text())["weight_map"].values())
+        self._tensors: dict[str, Tensor] = {}
+        for name in sorted(names):
+            self._map(folder / name)
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Return the bits of `name`; ValueError when it is absent or of another shape."""
+        if name not in self._tensors:
+            raise ValueError(f"the checkpoint holds no bfloat16 tensor {name}")
+        tensor = self._tensors[name]
+        if tensor.shape != shape:
+            raise ValueError(f"{name} has shape {tensor.shape}, config.json asks for {shape}")
+        return tensor
+
+    def refuse_biases(self) -> None:
+        """Raise ValueError when a tensor is an additive bias, which the step would leave out."""
+        for name in self._tensors:
+            if name.endswith(".bias"):
+                raise ValueError(f"{name}: biases are not supported")
+
+    def _map(self, path: Path) -> None:
+        """Index one file: 8 bytes of header length, a JSON header, then the data that its offsets count from."""
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        start = 8 + int.from_bytes(data[:8], "little")
+        for name, entry in json.loads(data[8:start]).items():
+            if name == "__metadata__" or name.endswith("rotary_emb.inv_freq"):
+                continue
+            if entry["dtype"] != "BF16":
+                raise ValueError(f"{name} is {entry['dtype']}; the compiled step takes bfloat16 weights as they are")
+            begin, end = entry["data_offsets"]
+            bits = np.frombuffer(data, np.uint16, (end - begin) // 2, start + begin)
+            self._tensors[name] = bits.reshape(entry["shape"])

@@ -1,0 +1,96 @@
+"""Draft tokens from the request's own text, and verify them exactly in one step of the model."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+LENGTHS = {"draft-3": 3, "draft-6": 6}
+SCHEDULER = {
+    "from dataclasses import dataclass\n": "from dataclasses import dataclass, field\n",
+    "from model import Chunk": "from drafting import Drafter\nfrom model import Chunk",
+    "from sequence import Event, Sequence\n": "from sequence import Event, Sequence, merge\n",
+    "    cached: int = 0\n": "    cached: int = 0\n    drafter: Drafter = field(default_factory=Drafter)\n",
+    '''        """Return all tokens of a sequence that are not cached yet."""
+        return Chunk(active.slot, active.cached, active.sequence.tokens[active.cached :])
+''': '''        """Return all tokens of a sequence that are not cached yet, and a draft of the next ones."""
+        sequence = active.sequence
+        tokens = sequence.tokens[active.cached :]
+        wanted = sequence.prompt_length + sequence.request.max_tokens - len(sequence.tokens) - 1
+        count = min(DRAFT, wanted, DECODE_ROWS // len(self._active) - 1)
+        if count < 1 or sequence.sampler.temperature > 0 or len(sequence.tokens) == sequence.prompt_length:
+            return Chunk(active.slot, active.cached, tokens)
+        draft = active.drafter.propose(sequence.tokens, count)
+        return Chunk(active.slot, active.cached, tokens + draft, every=bool(draft))
+''',
+    """        for (active, chunk), row in zip(plan, logits, strict=True):
+            active.cached += len(chunk.tokens)
+            if active.cached == len(active.sequence.tokens):
+                events.append(self._extend(active, row))
+                if active.sequence.finished:
+                    self._release(active)
+        return events
+""": '''        row = 0
+        for active, chunk in plan:
+            if chunk.every:
+                events.append(self._verify(active, chunk, logits[row : row + len(chunk.tokens)]))
+                row += len(chunk.tokens)
+            else:
+                active.cached += len(chunk.tokens)
+                if active.cached == len(active.sequence.tokens):
+                    events.append(self._extend(active, logits[row]))
+                row += 1
+            if active.sequence.finished:
+                self._release(active)
+        return events
+
+    def _verify(self, active: Active, chunk: Chunk, rows: Logits) -> Event:
+        """Extend a sequence as far as its draft is what the model chooses, and by the model's choice after it."""
+        events: list[Event] = []
+        for place, row in enumerate(rows, start=1):
+            events.append(self._extend(active, row))
+            active.cached += 1
+            if active.sequence.finished or active.sequence.tokens[-1:] != chunk.tokens[place : place + 1]:
+                break
+        return merge(events)
+''',
+}
+
+
+def refuse(reason: str) -> NoReturn:
+    """End with status 3: the recipe does not apply."""
+    print(f"prompt-lookup-speculation: {reason}", file=sys.stderr)
+    sys.exit(3)
+
+
+def edited(path: Path, changes: dict[str, str]) -> str:
+    """Return the text of a file with each piece replaced; every piece must be there exactly once."""
+    if not path.is_file():
+        refuse(f"there is no {path.name}")
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        if text.count(old) != 1:
+            refuse(f"{path.name} does not hold exactly once: {old.strip().splitlines()[0]}")
+        text = text.replace(old, new)
+    return text
+
+
+def main() -> None:
+    """Edit the workspace given on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--variant", choices=LENGTHS, default="draft-6")
+    options = parser.parse_args()
+    length = LENGTHS[options.variant]
+    path = options.workspace / "scheduler.py"
+    constant = "\n\n\n@dataclass(slots=True, eq=False)\nclass Active:"
+    constants = f"\nDRAFT = {length}\nDECODE_ROWS = 16{constant}"
+    path.write_text(edited(path, {**SCHEDULER, constant: constants}), encoding="utf-8")
+    shutil.copyfile(ASSETS / "drafting.py", options.workspace / "drafting.py")
+    print(f"scheduler.py: greedy sequences are drafted {length} tokens ahead and verified; added drafting.py")
+
+
+if __name__ == "__main__":
+    main()
