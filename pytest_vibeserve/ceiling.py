@@ -68,8 +68,8 @@ def throughput_ceiling(target: Target, load: Load, model: Path) -> Ceiling:
     """Output tokens per second that a closed loop cannot pass without speculation.
 
     A request of p prompt and o output tokens needs (p + o) token passes of arithmetic and o steps, each of which reads
-    all weights once for at most `concurrency` requests; the larger of the two times bounds it (the roofline of Williams,
-    Waterman and Patterson, 2009). Attention's own bytes and operations are left out, so the true bound lies lower.
+    all weights once for at most `concurrency` requests; the larger of the two times bounds it (the roofline of
+    Williams, Waterman and Patterson, 2009). Attention's own bytes and operations are left out: the true bound is lower.
     """
     rates, work = machine(), cost(model)
     prompt, output = _mean_lengths(target.mix)
@@ -88,9 +88,11 @@ def throughput_ceiling(target: Target, load: Load, model: Path) -> Ceiling:
     )
 
 
-def step_floor_s(model: Path) -> float:
-    """Seconds that one step of one stream takes at least: its weights read once."""
-    return cost(model).weight_bytes / machine().bytes_per_s
+def step_floor_s(model: Path, streams: int = 1) -> float:
+    """Seconds that one step of so many streams takes at least: its weights read once, or its arithmetic."""
+    work, rates = cost(model), machine()
+    arithmetic = streams * work.operations_per_token / rates.operations_per_s
+    return max(work.weight_bytes / rates.bytes_per_s, arithmetic)
 
 
 def _mean_lengths(mixes: tuple[Mix, ...]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pytest_vibeserve.bench import Bench, client_bottleneck
@@ -167,7 +168,7 @@ class Evaluator:
             return
         self._bench.observed[load.name] = Observation(load.concurrency, tuple(blocks), cpu_s)
         if load.name == self._bench.target.headline.load:
-            floor = step_floor_s(self._bench.contract.model)
+            floor = partial(step_floor_s, self._bench.contract.model)
             for hint in hints(self._bench.observed, floor, os.cpu_count() or 1):
                 self._bench.record(hint)
 

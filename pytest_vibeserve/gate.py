@@ -156,9 +156,9 @@ class Gate:
         for name, value in report.user_properties:
             self.findings.take(name, str(value))
 
-    def pytest_keyboard_interrupt(self) -> None:
-        """Remember that the session did not end by itself."""
-        self.findings.interrupted = True
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember that somebody ended the session; a gate that stops by itself has its verdict."""
+        self.findings.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
 
     # -- the end
 

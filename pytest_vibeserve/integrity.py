@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Limits
 
+LARGEST_BURST_SHARE = 0.5
 LARGEST_GROUP = 16
 """Tokens that one event may carry: more than any verified draft yields on this kind of model."""
 
@@ -18,6 +20,7 @@ def traffic_checks(answers: Sequence[Answer], limits: Limits, load: str) -> Iter
     yield _in_time(answers, limits, load)
     yield _counted(answers, load)
     yield _streamed(answers, load)
+    yield _spread(answers, load)
 
 
 def _served(answers: Sequence[Answer], load: str) -> Check:
@@ -79,4 +82,25 @@ def _streamed(answers: Sequence[Answer], load: str) -> Check:
         threshold=LARGEST_GROUP,
         unit="tokens",
         detail=f"{load}: the largest event of a stream carries {largest} tokens",
+    )
+
+
+def _spread(answers: Sequence[Answer], load: str) -> Check:
+    """Events that were held back come in one packet; a packet now and then holds several events of an honest server."""
+    tokens = held = 0
+    for answer in answers:
+        if answer.request.stream and not answer.fault:
+            together: Counter[float] = Counter()
+            for event in answer.events:
+                together[event.at_s] += event.tokens
+            tokens += together.total()
+            held += sum(count for count in together.values() if count > LARGEST_GROUP)
+    share = held / max(1, tokens)
+    return Check(
+        name="stream.bursts",
+        result="fail" if share > LARGEST_BURST_SHARE else "pass",
+        statistic=share,
+        threshold=LARGEST_BURST_SHARE,
+        unit="share",
+        detail=f"{load}: {held} of {tokens} streamed tokens came more than {LARGEST_GROUP} at one instant",
     )

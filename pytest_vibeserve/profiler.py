@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,13 +35,17 @@ class Observation:
         return float(np.median(values)) if values else 0.0
 
 
-def hints(observed: Mapping[str, Observation], step_floor_s: float, cores: int) -> Iterator[Hint]:
-    """Each hint's value says how many times above its floor something is: 1 means that nothing is to be had there."""
+def hints(observed: Mapping[str, Observation], floor_s: Callable[[int], float], cores: int) -> Iterator[Hint]:
+    """Each hint's value says how many times above its floor something is: 1 means that nothing is to be had there.
+
+    `floor_s` gives the seconds that a step of so many streams takes at least on this machine.
+    """
     single = min(observed.values(), key=lambda o: o.concurrency)
     busy = max(observed.values(), key=lambda o: o.concurrency)
-    yield from _single_stream(single, step_floor_s)
+    yield from _single_stream(single, floor_s(1))
     if busy.concurrency > single.concurrency:
         yield from _under_load(single, busy)
+        yield from _host(busy, floor_s(busy.concurrency))
         if busy.cpu_s is not None:
             used = max(busy.cpu_s / busy.wall_s, 1e-3)
             yield Hint(
@@ -56,6 +60,16 @@ def _single_stream(single: Observation, step_floor_s: float) -> Iterator[Hint]:
             name="step-overhead",
             value=tpot / step_floor_s,
             text=f"alone, a token takes {tpot * 1e3:.2f} ms; reading the weights takes {step_floor_s * 1e3:.2f} ms",
+        )
+
+
+def _host(busy: Observation, floor_s: float) -> Iterator[Hint]:
+    tpot = busy.median("tpot")
+    if floor_s > 0 and tpot > 0:
+        yield Hint(
+            name="host-overhead",
+            value=max(1.0, tpot / floor_s),
+            text=f"a step for {busy.concurrency} streams takes {tpot * 1e3:.2f} ms, at best {floor_s * 1e3:.2f} ms",
         )
 
 

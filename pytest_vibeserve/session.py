@@ -42,10 +42,8 @@ class Sharing:
     def read(cls, text: str) -> Sharing:
         """Back from such a text."""
         said = json.loads(text)
-        server, failure = said["server"], said["failure"]
-        return cls(
-            said["secret"], said["lock"], SharedServer(**server) if server else None, tuple(failure) if failure else None
-        )
+        server = SharedServer(**said["server"]) if said["server"] else None
+        return cls(said["secret"], said["lock"], server, tuple(said["failure"]) if said["failure"] else None)
 
 
 class Session:

@@ -16,13 +16,13 @@ PROXY = Path(__file__).with_name("fault_proxy.py")
 HONEST = "honest"
 # Each fault with the start of the name of the check that should notice it.
 KINDS = {
-    "cut": "length",
-    "memoised": "answers",
-    "constant": "answers",
-    "wrong-token": "answers",
-    "greedy": "sampling",
-    "unstopped": "interface",
-    "usage": "interface",
+    "cut": "audit.max-tokens",
+    "memoised": "repeats",
+    "constant": "audit",
+    "wrong-token": "audit",
+    "greedy": "sampled",
+    "unstopped": "interface.stop",
+    "usage": "audit.usage",
     "buffered": "stream",
     "overloaded": "service",
 }

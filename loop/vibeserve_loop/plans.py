@@ -19,6 +19,10 @@ UNLOCKING = 0.25
 LARGE_GAIN = 1.3
 """After an accepted gain of this size a refused technique gets a second chance."""
 SECOND_CHANCE = 0.5
+KIN = 0.4
+"""What a variant is still worth once another variant of its skill is in the code, or was refused."""
+LATER_VARIANT = 0.02
+"""Variants are listed the likeliest first."""
 VOID_TRIES = 2
 
 
@@ -46,6 +50,7 @@ class Ledger:
         self.applied_skills = frozenset(_skill(name) for name in self.applied)
         self.skipped = frozenset(name for r in here if r.work for name in r.work.skipped)
         self._work, self._base = work, base
+        self._judged = self.applied | {n for r in work if r.work and _refused(r) for n in r.work.techniques[-1:]}
         self._neutral = frozenset(
             _skill(r.work.techniques[0]) for r in work if r.work and len(r.work.techniques) == 1 and _no_difference(r)
         )
@@ -54,21 +59,25 @@ class Ledger:
         """How much a plan of these techniques is still worth trying: 1 when new, 0 when it had its chances."""
         tries = [r for r in self._work if r.work and set(r.work.techniques) == set(names)]
         voids = [r for r in tries if r.decision.ruling == "void" and r.task.base == self._base]
-        refused = [r for r in tries if r.decision.ruling == "reject"]
+        refused = [r for r in tries if _refused(r)]
         if len(voids) >= VOID_TRIES or len(refused) > 1 or any(r.task.base == self._base for r in refused):
             return 0.0
         if not refused:
             return 1.0
         return SECOND_CHANCE if self._grew_since(refused[0].round) else 0.0
 
+    def freshness(self, technique: Technique) -> float:
+        """1 for a skill that nobody has judged yet, less for one of which another variant was."""
+        kin = {name for name in self._judged if _skill(name) == technique.skill and name != technique.name}
+        return KIN if kin else 1.0
+
     def neutral(self, skills: Sequence[str]) -> bool:
         """Whether each of these was tried by itself and made no difference."""
         return all(skill in self._neutral for skill in skills)
 
     def _grew_since(self, number: int) -> bool:
-        gains = [r.assessment.comparison.gain for r in self._work[0:] if _kept_after(r, number) and r.assessment
-                 and r.assessment.comparison]  # fmt: skip
-        return any(gain >= LARGE_GAIN for gain in gains)
+        later = [r for r in self._work if r.round > number and r.decision.ruling == "accept"]
+        return any(_gain(r) >= LARGE_GAIN for r in later)
 
 
 def plans(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed: int) -> tuple[Plan, ...]:
@@ -86,7 +95,8 @@ def plans(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed:
         names = tuple(member.name for member in members)
         chances = ledger.chances(names)
         if chances > 0 and not ledger.skipped.intersection(names):
-            found.append(Plan(members, chances * _promise(members, known, weights, ledger)))
+            promise = _promise(members, known, weights, ledger) - LATER_VARIANT * _place(technique, known)
+            found.append(Plan(members, chances * ledger.freshness(technique) * promise))
     return tuple(sorted(found, key=lambda plan: (-round(plan.score, 9), _lot(plan, seed, len(rounds)))))
 
 
@@ -133,6 +143,14 @@ def _promise(
     return now + UNLOCKING * later - COMPANION_COST * (len(members) - 1)
 
 
+def _place(technique: Technique, known: Sequence[Technique]) -> int:
+    return [t.variant for t in known if t.skill == technique.skill].index(technique.variant)
+
+
+def _refused(record: Round) -> bool:
+    return record.decision.ruling == "reject"
+
+
 def _skill(name: str) -> str:
     return name.partition(":")[0]
 
@@ -142,8 +160,9 @@ def _no_difference(record: Round) -> bool:
     return record.decision.ruling == "reject" and found is not None and found.conclusion == "no difference shown"
 
 
-def _kept_after(record: Round, number: int) -> bool:
-    return record.round > number and record.decision.ruling == "accept"
+def _gain(record: Round) -> float:
+    found = record.assessment.comparison if record.assessment else None
+    return found.gain if found else 1.0
 
 
 def _lot(plan: Plan, seed: int, number: int) -> str:

@@ -15,7 +15,7 @@ from pytest_vibeserve.judge.properties import PROPERTIES, Property
 from pytest_vibeserve.judge.refusals import REFUSALS
 from pytest_vibeserve.report import Check
 
-EXAMPLES = {"quick": 2, "full": 10}
+EXAMPLES = {"quick": 4, "full": 12}
 ERROR_EXAMPLES = {"quick": 6, "full": 16}
 COSTLY = frozenset({"context-limit", "routes"})
 
@@ -24,14 +24,15 @@ def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) ->
     """One check for each property, named `interface.<property>`, then the audit of every greedy answer heard."""
     talk = Conversation(bench, auditor, end_ids)
     for name, wanted in {**PROPERTIES, **REFUSALS}.items():
-        yield _searched(talk, name, wanted)
+        yield searched(talk, name, wanted)
     heard = auditor.gathered([answer for answer in talk.heard if answer.choices], noise=False)
     own = [item for item in heard if not item.choice.retokenised]
     if own:
         yield auditor.single(own, "interface")
 
 
-def _searched(talk: Conversation, name: str, wanted: Property) -> Check:
+def searched(talk: Conversation, name: str, wanted: Property) -> Check:
+    """The check `interface.<name>`: as many examples of the property as the depth asks for, until one breaks it."""
     count = 1 if name in COSTLY else (ERROR_EXAMPLES if name == "errors" else EXAMPLES)[talk.bench.depth]
     breach = _breach(talk, name, wanted, count)
     said = (wanted.__doc__ or name).split("\n")[0]

@@ -9,6 +9,15 @@ from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
 
 PLATEAU = 4
 FADE = 0.6
+CONCERNS_OTHERS = 0.4
+"""The weight of an issue that shows in another metric than the headline."""
+SHOWS_IN = {
+    "queueing": ("ttft", "e2e_latency"),
+    "prefill-stall": ("ttft", "itl", "tpot"),
+    "serial-service": ("output_throughput", "request_throughput", "goodput", "ttft", "e2e_latency"),
+    "batch-efficiency": ("output_throughput", "request_throughput", "goodput", "tpot", "itl", "e2e_latency"),
+}
+"""The metrics that a hint is about; a hint that is not listed concerns all of them."""
 
 
 class PlainPolicy:
@@ -35,11 +44,16 @@ class PlainPolicy:
 def _queue(best: Round, failed: Sequence[Round]) -> tuple[Issue, ...]:
     hints = best.assessment.hints if best.assessment else ()
     tried = [r.task.issues[0].name for r in failed if r.task.issues]
-    issues = [
-        Issue(name=hint.name, weight=_weight(hint.value) * FADE ** tried.count(hint.name), text=hint.text)
-        for hint in hints
-    ]
+    headline = best.assessment.headline if best.assessment else None
+    metric = headline.metric if headline else ""
+    weights = {h.name: _weight(h.value) * _concern(h.name, metric) * FADE ** tried.count(h.name) for h in hints}
+    issues = [Issue(name=hint.name, weight=weights[hint.name], text=hint.text) for hint in hints]
     return tuple(sorted(issues, key=lambda issue: (-issue.weight, issue.name)))
+
+
+def _concern(hint: str, metric: str) -> float:
+    metrics = SHOWS_IN.get(hint, ())
+    return 1.0 if not metrics or not metric or metric.startswith(metrics) else CONCERNS_OTHERS
 
 
 def _weight(times_above_floor: float) -> float:

@@ -100,8 +100,7 @@ class Attention {
   const Cache& cache() const { return cache_; }
 
   // Caches keys and values of a chunk for one key head, then attends with the query heads that share it.
-  // `qkv` holds the rows of the step, queries, key and value of one key head after the other; the result goes to
-  // rows of `mixed`.
+  // `qkv` holds the head's columns of each row of the step: queries, key, value; the result goes to rows of `mixed`.
   void attend(const Chunk& chunk, int layer, int head, const float* qkv, uint16_t* mixed, int thread) {
     Task task{chunk, cache_.head(layer, chunk.slot, head), head, qkv, mixed, scratch_[thread]};
     write_cache(task);
@@ -127,8 +126,8 @@ class Attention {
 
   void write_cache(Task& task) const {
     for (int i = 0; i < task.chunk.length; ++i) {
-      const float* row = task.qkv + size_t(task.chunk.first_row + i) * shape_.qkv_width();
-      const float* key = row + task.head * shape_.head_block() + shape_.group() * shape_.head_dim;
+      const float* row = task.qkv + size_t(task.chunk.first_row + i) * shape_.head_block();
+      const float* key = row + shape_.group() * shape_.head_dim;
       rotary_.apply(key, task.chunk.start + i, task.scratch.rotated.data());
       task.cached.write(task.chunk.start + i, task.scratch.rotated.data(), key + shape_.head_dim);
     }
@@ -164,8 +163,8 @@ class Attention {
   void rotate_queries(Task& task, int row, int queries) const {
     int group = shape_.group(), dim = shape_.head_dim;
     for (int i = 0; i < queries; ++i) {
-      const float* from = task.qkv + size_t(task.chunk.first_row + row + i / group) * shape_.qkv_width();
-      rotary_.apply(from + task.head * shape_.head_block() + i % group * dim, task.chunk.start + row + i / group,
+      const float* from = task.qkv + size_t(task.chunk.first_row + row + i / group) * shape_.head_block();
+      rotary_.apply(from + i % group * dim, task.chunk.start + row + i / group,
                     task.scratch.rotated.data());
       for (int d = 0; d < dim; d += kLanes) {
         store(&task.scratch.queries[i * row_stride(dim) + d], round_lanes(load<Lanes>(&task.scratch.rotated[d])));

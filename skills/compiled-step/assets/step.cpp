@@ -7,7 +7,6 @@ class Model {
   explicit Model(const Shape& shape)
       : shape_(shape), attention_(shape), layers_(shape.layers), wide_(shape.threads), pool_(shape.threads) {
     plan_weights();
-    for (auto& wide : wide_) wide.resize(size_t(kMaxRows) * 2 * shape.intermediate);
   }
 
   // Tensors in the order q, k, v, o, gate, up, down, input norm, post-attention norm.
@@ -43,8 +42,7 @@ class Model {
     for (int i = 0; i < shape_.layers; ++i) {
       const Layer& layer = layers_[i];
       normalise(rows, nullptr, layer.attention_norm);
-      project(layer.qkv, normed(), rows, {qkv_.data(), size_t(shape_.qkv_width()), false});
-      attend(i, chunks);
+      attend(i, chunks, rows);
       project(layer.output, attended(), rows, residual());
       normalise(rows, nullptr, layer.mlp_norm);
       foresee(i + 1, chunks);
@@ -96,30 +94,31 @@ class Model {
   void reserve(int rows) {
     if (rows <= reserved_) return;
     reserved_ = rows;
-    x_.resize(size_t(rows) * shape_.hidden);
-    qkv_.resize(size_t(rows) * shape_.qkv_width());
-    normed_.resize(rows * row_stride(shape_.hidden));
-    attended_.resize(rows * row_stride(shape_.query_width()));
-    gated_.resize(rows * row_stride(shape_.intermediate));
+    x_ = Block<float>(size_t(rows) * shape_.hidden);
+    normed_ = Block<uint16_t>(rows * row_stride(shape_.hidden));
+    attended_ = Block<uint16_t>(rows * row_stride(shape_.query_width()));
+    gated_ = Block<uint16_t>(rows * row_stride(shape_.intermediate));
+    size_t wide = std::max(size_t(rows) * shape_.head_block(), size_t(kMaxRows) * 2 * shape_.intermediate);
+    for (auto& own : wide_) own = Block<float>(wide);
   }
 
-  Output residual() { return {x_.data(), size_t(shape_.hidden), true}; }
-  Rows normed() const { return {normed_.data(), row_stride(shape_.hidden)}; }
-  Rows attended() const { return {attended_.data(), row_stride(shape_.query_width())}; }
-  Rows gated() const { return {gated_.data(), row_stride(shape_.intermediate)}; }
+  Output residual() { return {x_.get(), size_t(shape_.hidden), true}; }
+  Rows normed() const { return {normed_.get(), row_stride(shape_.hidden)}; }
+  Rows attended() const { return {attended_.get(), row_stride(shape_.query_width())}; }
+  Rows gated() const { return {gated_.get(), row_stride(shape_.intermediate)}; }
 
   void embed(const int32_t* tokens, int rows) {
     for (int row = 0; row < rows; ++row)
       for (int d = 0; d < shape_.hidden; d += kLanes)
-        store(&x_[size_t(row) * shape_.hidden + d], widen(&embedding_[size_t(tokens[row]) * shape_.hidden + d]));
+        store(x_.get() + size_t(row) * shape_.hidden + d, widen(&embedding_[size_t(tokens[row]) * shape_.hidden + d]));
   }
 
   // RMSNorm of `rows` rows of x, those that `chosen` lists where it is given.
   void normalise(int rows, const int32_t* chosen, const std::vector<uint16_t>& weight) {
     pool_.run((rows + kMaxRows - 1) / kMaxRows, [&](int piece, int) {
       for (int row = piece * kMaxRows; row < std::min(rows, (piece + 1) * kMaxRows); ++row)
-        normalise_row(&x_[size_t(chosen ? chosen[row] : row) * shape_.hidden], weight.data(),
-                      &normed_[row * row_stride(shape_.hidden)]);
+        normalise_row(x_.get() + size_t(chosen ? chosen[row] : row) * shape_.hidden, weight.data(),
+                      normed_.get() + row * row_stride(shape_.hidden));
     });
   }
 
@@ -165,7 +164,7 @@ class Model {
   // SwiGLU: silu(gate) * up, tile by tile as the two lie side by side.
   void gate(const Matrix& matrix, int rows) {
     share(matrix, rows, [&](int tile, int tiles, int row, int count, int thread) {
-      Output wide{wide_[thread].data(), size_t(tiles) * kLanes, false};
+      Output wide{wide_[thread].get(), size_t(tiles) * kLanes, false};
       const char* const* soon = row ? idle_pages_.data() : soon_.data() + pages_before(matrix, tile, count);
       multiply(normed().from(row), count, matrix.view().from(tile), tiles, matrix.pairs, wide, soon);
       for (int i = 0; i < count; ++i) activate(wide.from(i, 0).data, tiles, row + i, tile / 2);
@@ -173,19 +172,25 @@ class Model {
   }
 
   void activate(const float* wide, int tiles, int row, int to_tile) {
-    uint16_t* to = &gated_[row * row_stride(shape_.intermediate) + to_tile * kLanes];
+    uint16_t* to = gated_.get() + row * row_stride(shape_.intermediate) + to_tile * kLanes;
     for (int t = 0; t < tiles; t += 2) {
       Lanes gate = load<Lanes>(wide + t * kLanes), up = load<Lanes>(wide + (t + 1) * kLanes);
       store(to + t / 2 * kLanes, round_lanes(gate / (exponential(-gate) + 1.0f) * up));
     }
   }
 
-  // Heads in the outer order, as in the columns of qkv: a thread finds most of what it computed in its own caches.
-  void attend(int layer, const std::vector<Chunk>& chunks) {
-    int size = int(chunks.size()), pairs = size * shape_.kv_heads, count = std::min(pairs, 4 * pool_.size());
-    pool_.run(count, [&](int piece, int thread) {
-      for (int pair = pairs * piece / count; pair < pairs * (piece + 1) / count; ++pair)
-        attention_.attend(chunks[pair % size], layer, pair / size, qkv_.data(), attended_.data(), thread);
+  // A key head at a time: its queries, keys and values stay in the memory of the thread that attends with them.
+  void attend(int index, const std::vector<Chunk>& chunks, int rows) {
+    const Matrix& matrix = layers_[index].qkv;
+    int width = shape_.head_block(), tiles = width / kLanes, blocks = (rows + kMaxRows - 1) / kMaxRows;
+    pool_.run(shape_.kv_heads, [&](int head, int thread) {
+      Output qkv{wide_[thread].get(), size_t(width), false};
+      for (int block = 0; block < blocks; ++block) {
+        int row = rows * block / blocks, count = rows * (block + 1) / blocks - row;
+        multiply(normed().from(row), count, matrix.view().from(head * tiles), tiles, matrix.pairs, qkv.from(row, 0),
+                 idle_pages_.data());
+      }
+      for (const Chunk& chunk : chunks) attention_.attend(chunk, index, head, qkv.data, attended_.get(), thread);
     });
   }
 
@@ -210,9 +215,9 @@ class Model {
   Matrix head_;
   std::vector<uint16_t> embedding_, final_norm_;
   int reserved_ = 0;
-  std::vector<float> x_, qkv_;
-  std::vector<uint16_t> normed_, attended_, gated_;
-  std::vector<std::vector<float>> wide_;  // one per thread
+  Block<float> x_;
+  Block<uint16_t> normed_, attended_, gated_;
+  std::vector<Block<float>> wide_;  // one per thread
   char idle_[kPage];                      // a page that is always near
   std::vector<const char*> soon_, idle_pages_;
   Pool pool_;
@@ -224,7 +229,9 @@ Model* model_create(const Shape* shape) { return new Model(*shape); }
 
 void model_destroy(Model* model) { delete model; }
 
-void model_load_layer(Model* model, int32_t layer, const uint16_t* const* tensors) { model->load_layer(layer, tensors); }
+void model_load_layer(Model* model, int32_t layer, const uint16_t* const* tensors) {
+  model->load_layer(layer, tensors);
+}
 
 void model_load_ends(Model* model, const uint16_t* embedding, const uint16_t* norm, const uint16_t* head) {
   model->load_ends(embedding, norm, head);

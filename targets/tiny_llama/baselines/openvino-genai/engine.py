@@ -1,0 +1,92 @@
+"""OpenVINO GenAI's continuous batching pipeline behind the interface of the server."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino_genai as genai
+
+from completion import Job
+from graph import build
+
+SEQUENCES = 64
+STEP_TOKENS = 256
+CACHE_GIB = 1
+
+
+class Engine:
+    """Continuous batching by GenAI: nothing quantised, bf16 where the CPU computes in it and fp32 elsewhere."""
+
+    def __init__(self, folder: Path, context: int, eos_ids: frozenset[int]) -> None:
+        """Convert the model into the private temporary folder and load it."""
+        self._eos_ids = eos_ids
+        self._handles: dict[int, genai.GenerationHandle] = {}
+        schedule = genai.SchedulerConfig()
+        schedule.max_num_seqs = SEQUENCES
+        schedule.max_num_batched_tokens = max(STEP_TOKENS, SEQUENCES)
+        schedule.cache_size = CACHE_GIB
+        schedule.dynamic_split_fuse = True
+        native = "bf16" if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        # The CPU plugin keeps an 8-bit KV cache unless told otherwise, which the target's rules forbid.
+        properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": native,
+            "KV_CACHE_PRECISION": native,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }
+        with tempfile.TemporaryDirectory() as scratch:
+            ov.save_model(build(folder), str(Path(scratch) / "openvino_model.xml"), compress_to_fp16=False)
+            self._pipeline = genai.ContinuousBatchingPipeline(scratch, schedule, "CPU", properties)
+
+    @staticmethod
+    def refusal(job: Job) -> str | None:
+        """Name the field that this engine cannot serve, if any: all of a job's can be."""
+        return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has work to do."""
+        return bool(self._handles)
+
+    def add(self, key: int, job: Job) -> None:
+        """Begin a sequence."""
+        config = genai.GenerationConfig()
+        config.max_new_tokens = job.max_tokens
+        config.ignore_eos = job.ignore_eos
+        config.stop_token_ids = set(self._eos_ids)
+        config.eos_token_id = min(self._eos_ids)
+        if job.temperature > 0:
+            config.do_sample = True
+            config.temperature = job.temperature
+            config.top_p = job.top_p
+            if job.top_k:
+                config.top_k = job.top_k
+            if job.seed is not None:
+                config.rng_seed = job.seed
+        self._handles[key] = self._pipeline.add_request(key, ov.Tensor(np.array([job.prompt])), config)
+
+    def cancel(self, key: int) -> None:
+        """End a sequence early; unknown keys have ended."""
+        handle = self._handles.pop(key, None)
+        if handle is not None:
+            handle.cancel()
+
+    def step(self) -> list[tuple[int, list[int]]]:
+        """Run one step of the batch and return the new ids of each sequence that got some."""
+        self._pipeline.step()
+        new: list[tuple[int, list[int]]] = []
+        for key, handle in list(self._handles.items()):
+            tokens: list[int] = []
+            while handle.can_read():
+                tokens += [token for output in handle.read().values() for token in output.generated_ids]
+            if tokens:
+                new.append((key, tokens))
+            if handle.get_status() != genai.GenerationStatus.RUNNING:
+                del self._handles[key]
+        return new
+
+    def close(self) -> None:
+        """End every sequence; the pipeline has no threads of its own that would outlive it."""
+        for key in list(self._handles):
+            self.cancel(key)

@@ -1,0 +1,43 @@
+"""What many tests stand on: the smallest target, its vocabulary, and gates that run as processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gates import Gates
+
+from pytest_vibeserve.target import Target, load_target
+from pytest_vibeserve.workload import Vocabulary
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "targets" / "tiny_llama"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Target:
+    """The smallest target in the smallest profile."""
+    return load_target(str(TARGET), "tiny")
+
+
+@pytest.fixture(scope="session")
+def vocabulary(tiny: Target) -> Vocabulary:
+    """The vocabulary of the smallest model; the model is made when it is not there yet."""
+    from pytest_vibeserve.reference import model_folder
+
+    return Vocabulary(model_folder(tiny))
+
+
+@pytest.fixture(scope="session")
+def gates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gates]:
+    """Runs gates, some at the same time; what still runs at the end is stopped."""
+    running = Gates(ROOT, tmp_path_factory.mktemp("gates"))
+    yield running
+    running.close()

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from loop_lab import Lab, faster
+
+
+def _techniques(lab: Lab) -> list[list[str]]:
+    return [r["work"]["techniques"] for r in lab.rounds() if r["work"]]
+
+
+def test_a_run_finds_the_techniques_that_help_and_checks_the_winner_in_full(lab: Lab) -> None:
+    lab.skill("batching", faster(3), relieves="serial-service")
+    lab.skill("slower", faster(0.5), relieves="step-overhead")
+    done = lab.run()
+    assert done.returncode == 0, done.stderr
+    final = lab.rounds()[-1]
+    assert final["task"]["kind"] == "final"
+    assert final["assessment"]["depth"] == "full"
+    assert final["assessment"]["comparison"]["gain"] == 3
+    assert ["batching"] in _techniques(lab)
+    rulings = {tuple(r["work"]["techniques"]): r["decision"]["ruling"] for r in lab.rounds() if r["work"]}
+    assert rulings[("batching",)] == "accept"
+    assert rulings[("slower",)] == "reject"
+    assert "The winner is round" in done.stdout
+    assert "x3.00 [2.94, 3.06] over the starter" in done.stdout
+
+
+def test_rejected_work_stays_reachable_and_the_branch_holds_the_winner(lab: Lab) -> None:
+    lab.skill("batching", faster(2), relieves="serial-service")
+    lab.skill("slower", faster(0.5), relieves="idle-cores")
+    assert lab.run().returncode == 0
+    workspace = lab.latest / "workspace"
+    for record in lab.rounds():
+        if record["work"] and record["work"]["techniques"]:
+            shown = subprocess.run(
+                ["git", "-C", str(workspace), "rev-parse", f"refs/vibeserve/rounds/{record['round']}"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert shown.stdout.strip() == record["commit"]
+    assert (workspace / "speed").read_text() == "200.0"
+    crowned = subprocess.run(
+        ["git", "-C", str(workspace), "show", "refs/vibeserve/winner:speed"], capture_output=True, text=True, check=True
+    )
+    assert crowned.stdout == "200.0"
+
+
+def test_a_champion_that_fails_in_depth_gives_way_to_the_one_before_it(lab: Lab) -> None:
+    lab.skill("sound", faster(2), relieves="step-overhead")
+    lab.skill("hasty", faster(2) + '(folder / "brittle").write_text("")\n', requires="sound")
+    done = lab.run()
+    assert done.returncode == 0, done.stderr
+    finals = [r for r in lab.rounds() if r["task"]["kind"] == "final"]
+    assert [r["decision"]["ruling"] for r in finals] == ["reject", "accept"]
+    assert finals[1]["assessment"]["comparison"]["candidate_value"] == 200
+
+
+def test_a_recipe_that_does_not_apply_costs_no_round(lab: Lab) -> None:
+    lab.skill("unfit", 'print("no such code", file=sys.stderr); sys.exit(3)', relieves="step-overhead serial-service")
+    lab.skill("fit", faster(2), relieves="idle-cores")
+    assert lab.run().returncode == 0
+    first = lab.rounds()[1]
+    assert first["work"]["techniques"] == ["fit"]
+    assert first["work"]["skipped"] == ["unfit"]
+
+
+def test_a_technique_and_what_it_needs_go_together_when_the_issue_is_strong(lab: Lab) -> None:
+    lab.skill("ground", "(folder / 'ground').write_text('')\nprint('laid')")
+    lab.skill("house", f"assert (folder / 'ground').exists()\n{faster(4)}", requires="ground", relieves="step-overhead")
+    assert lab.run().returncode == 0
+    assert lab.rounds()[1]["work"]["techniques"] == ["ground", "house"]
+
+
+def test_a_neutral_prerequisite_does_not_block_a_weak_technique(lab: Lab) -> None:
+    lab.skill("ground", "(folder / 'ground').write_text('')\nprint('laid')")
+    lab.skill("house", f"assert (folder / 'ground').exists()\n{faster(2)}", requires="ground", relieves="idle-cores")
+    assert lab.run().returncode == 0
+    assert _techniques(lab)[:2] == [["ground"], ["ground", "house"]]
+    assert lab.rounds()[2]["decision"]["ruling"] == "accept"
+
+
+def test_variants_are_tried_as_techniques_of_their_own(lab: Lab) -> None:
+    body = "speed = folder / 'speed'\nspeed.write_text({'slow': '50', 'fast': '300'}[variant])\nprint(variant)"
+    lab.skill("kernel", body, relieves="step-overhead", variants="slow fast")
+    assert lab.run().returncode == 0
+    assert {"kernel:fast"} <= {name for names in _techniques(lab) for name in names}
+    assert lab.rounds()[-1]["assessment"]["comparison"]["gain"] == 3
+
+
+def test_two_runs_from_one_seed_make_the_same_choices(lab: Lab) -> None:
+    for name in ("a", "b", "c"):
+        lab.skill(name, faster(1.5), relieves="serial-service")
+    lab.run("--max-rounds", "2")
+    first = _techniques(lab)
+    lab.run("--max-rounds", "2", "--runs", "again")
+    again = next((lab.folder / "again").iterdir()) / "rounds.jsonl"
+    lines = [json.loads(line) for line in again.read_text().splitlines()]
+    assert [r["work"]["techniques"] for r in lines if r["work"]] == first
+
+
+def test_the_budget_of_rounds_is_kept(lab: Lab) -> None:
+    for name in ("a", "b", "c"):
+        lab.skill(name, faster(1.5))
+    lab.run("--max-rounds", "1")
+    assert [r["task"]["kind"] for r in lab.rounds()] == ["starter", "work", "final"]
+
+
+def test_a_starter_that_is_rejected_ends_the_run_with_the_gates_word(lab: Lab) -> None:
+    (lab.target / "starter" / "wrong").write_text("")
+    done = lab.run()
+    assert done.returncode == 1
+    assert "The starter was not accepted: answers.greedy: 3 of 24 answers differ" in done.stdout
+
+
+def test_without_a_gain_the_starter_stands(lab: Lab) -> None:
+    lab.skill("idle", "(folder / 'note').write_text('hello')\nprint('noted')")
+    done = lab.run()
+    assert done.returncode == 0
+    assert "the starter stands" in done.stdout
+
+
+def test_a_gate_that_cannot_judge_blames_nobody(lab: Lab) -> None:
+    (lab.target / "starter" / "crash").write_text("")
+    done = lab.run()
+    assert done.returncode == 3
+    assert "the machine is on fire" in done.stderr
+    assert lab.rounds()[0]["decision"]["ruling"] == "void"
+
+
+def test_a_report_that_does_not_fit_the_exit_code_is_void(lab: Lab) -> None:
+    (lab.target / "starter" / "forged").write_text("")
+    (lab.target / "starter" / "wrong").write_text("")
+    done = lab.run()
+    assert done.returncode == 3
+    assert "the gate ended with 0, its report says rejected" in done.stderr
+
+
+def test_a_gate_without_a_report_is_void(lab: Lab) -> None:
+    (lab.target / "starter" / "mute").write_text("")
+    done = lab.run()
+    assert done.returncode == 3
+    assert "left no report" in done.stderr
+
+
+def test_what_the_gate_says_about_usage_reaches_the_user(lab: Lab) -> None:
+    (lab.target / "starter" / "usage").write_text("")
+    done = lab.run()
+    assert done.returncode == 4
+    assert "error: the model is not here: fetch it with `fetch-it`" in done.stderr
+
+
+def test_a_target_that_changes_under_way_ends_the_run(lab: Lab) -> None:
+    objective = lab.target / "OBJECTIVE.md"
+    lab.skill("meddling", f"pathlib.Path({str(objective)!r}).write_text('easier')\n{faster(9)}")
+    done = lab.run()
+    assert done.returncode == 4
+    assert "the target changed since this run began" in done.stderr
+
+
+def test_json_events_stand_alone_on_standard_output(lab: Lab) -> None:
+    lab.skill("batching", faster(3), relieves="serial-service")
+    done = lab.run("--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [e["event"] for e in events if e["event"] != "step"] == ["run", "round", "round", "round", "round", "end"]
+    assert all("round" in e for e in events if e["event"] in ("step", "round"))
+    assert events[-1]["gain"] == 3
+    assert Path(events[-1]["winner"], "speed").read_text() == "300.0"
+
+
+def test_baselines_stand_in_the_last_table(lab: Lab) -> None:
+    other = lab.target / "baselines" / "engine"
+    other.mkdir(parents=True)
+    (other / "candidate.toml").write_text((lab.target / "starter" / "candidate.toml").read_text())
+    (other / "speed").write_text("150")
+    done = lab.run("--baseline", "engine")
+    assert "| engine | 150.0 | [147.0, 153.0] | x1.50 [1.47, 1.53] |" in done.stdout
+
+
+def test_the_brief_tells_the_task_and_the_objective(lab: Lab) -> None:
+    lab.skill("batching", faster(3), relieves="serial-service")
+    lab.run()
+    brief = (lab.latest / "rounds" / "0001" / "brief.md").read_text()
+    assert "Serve the lab's model." in brief
+    assert "step-overhead (weight 0.90)" in brief
+
+
+def test_recorded_patches_are_replayed(lab: Lab) -> None:
+    patches = lab.folder / "patches"
+    patches.mkdir()
+    patch = "--- a/speed\n+++ b/speed\n@@ -1 +1 @@\n-100\n\\ No newline at end of file\n+250\n"
+    (patches / "01-quicker.patch").write_text(patch)
+    done = lab.run("--agent", "recorded", "--agent-option", f"patches={patches}")
+    assert done.returncode == 0, done.stderr
+    assert _techniques(lab)[0] == ["quicker"]
+    assert lab.rounds()[-1]["assessment"]["comparison"]["gain"] == 2.5

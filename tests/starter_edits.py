@@ -1,0 +1,22 @@
+"""Candidates made from a target's starter by checked edits of its source."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*")
+OPTIONS = "    options = parser.parse_args()\n"
+ONE_THREAD = ("server.py", OPTIONS, OPTIONS + "    import torch\n\n    torch.set_num_threads(1)\n")
+"""Two servers are judged at a time, and threads of a model this small wait for each other most of the time."""
+
+
+def edited(starter: Path, into: Path, *edits: tuple[str, str, str]) -> None:
+    """Copy the starter, computing on one thread, and replace (file, before, after); ValueError where `before` is not there exactly once."""
+    shutil.copytree(starter, into, ignore=LEFT_OUT)
+    for file, before, after in (ONE_THREAD, *edits):
+        path = into / file
+        text = path.read_text(encoding="utf-8")
+        if text.count(before) != 1:
+            raise ValueError(f"{file} of the starter holds {text.count(before)} times, not once: {before!r}")
+        path.write_text(text.replace(before, after), encoding="utf-8")

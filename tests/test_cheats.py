@@ -1,0 +1,26 @@
+"""Every cheat is refused by the real gate, and for what it does."""
+
+from __future__ import annotations
+
+import pytest
+from gates import Gates
+from zoo import begin_all, cheats
+
+from pytest_vibeserve.errors import ExitCode
+
+
+@pytest.fixture(scope="module")
+def judged(request: pytest.FixtureRequest, gates: Gates) -> Gates:
+    begin_all(request, gates, "--exitfirst")
+    return gates
+
+
+@pytest.mark.parametrize("name", cheats())
+def test_a_cheat_is_rejected_for_what_it_does(name: str, judged: Gates) -> None:
+    ended = judged.result(name)
+    assert ended.code == ExitCode.REJECTED, ended.output
+    verdict = ended.report.verdict
+    assert verdict.outcome == "rejected"
+    assert verdict.reason.startswith(cheats()[name].CHECK), verdict.reason
+    assert [check for check in verdict.checks if check.result == "fail" and (check.example or check.detail)]
+    assert not ended.report.measurements

@@ -1,0 +1,88 @@
+"""ttft, tpot, itl, e2e_latency and the two rates, as the field defines them, in milliseconds and per second."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_vibeserve.completions import Answer, Choice, Event
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.metrics import Block, latencies, measure
+from pytest_vibeserve.workload import Request
+
+gaps = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=30)
+
+
+def streamed(*events: tuple[float, int], sent: float = 0.0, scheduled: float = 0.0, done: float = 10.0) -> Answer:
+    """An answer whose events came at these times with these numbers of tokens."""
+    ids = tuple(range(sum(tokens for _, tokens in events)))
+    return Answer(
+        Request(id=0, prompt_ids=(0,), max_tokens=len(ids)), 200, "", (Choice(0, ids, "", "length"),),
+        tuple(Event(at, 0, tokens, "") for at, tokens in events), None, None, None, scheduled, sent, done,
+    )  # fmt: skip
+
+
+def of(name: str, *answers: Answer, wall_s: float = 1.0, open_loop: bool = False) -> float:
+    return measure(name, Block(answers, wall_s, open_loop))
+
+
+def test_the_first_token_is_the_first_event_that_carries_one() -> None:
+    assert of("ttft_p50", streamed((0.1, 0), (0.3, 1), (0.4, 1))) == pytest.approx(300)
+
+
+def test_latency_counts_from_dispatch_in_a_closed_loop_and_from_the_schedule_in_an_open_one() -> None:
+    late = streamed((1.0, 1), sent=0.75, scheduled=0.25, done=1.25)
+    assert of("ttft_p50", late) == pytest.approx(250)
+    assert of("ttft_p50", late, open_loop=True) == pytest.approx(750)
+    assert of("e2e_latency_p50", late, open_loop=True) == pytest.approx(1000)
+
+
+def test_time_per_output_token_leaves_the_first_token_out() -> None:
+    assert of("tpot_p50", streamed((1.0, 1), (1.2, 1), (1.4, 1))) == pytest.approx(200)
+
+
+def test_one_token_has_no_time_per_output_token() -> None:
+    assert math.isnan(of("tpot_p50", streamed((1.0, 1))))
+
+
+@given(gaps)
+def test_gaps_between_single_tokens_are_inter_token_latencies(between: list[float]) -> None:
+    times = [sum(between[:count]) for count in range(len(between) + 1)]
+    found = list(latencies("itl", Block((streamed(*((at, 1) for at in times)),), 1.0)))
+    assert found == pytest.approx(between)
+
+
+def test_a_burst_shares_its_gap_among_its_tokens() -> None:
+    assert list(latencies("itl", Block((streamed((1.0, 1), (1.4, 4)),), 1.0))) == pytest.approx([0.1] * 4)
+
+
+@given(gaps)
+def test_inter_token_latencies_add_up_to_the_time_from_first_to_last_token(between: list[float]) -> None:
+    times = [sum(between[:count]) for count in range(len(between) + 1)]
+    answer = streamed(*((at, 1 + number % 3) for number, at in enumerate(times)))
+    assert sum(latencies("itl", Block((answer,), 1.0))) == pytest.approx(times[-1])
+
+
+def test_throughput_counts_tokens_and_answers_per_second_of_the_block() -> None:
+    answers = (streamed((0.1, 3)), streamed((0.1, 5)))
+    assert of("output_throughput", *answers, wall_s=2.0) == 4.0
+    assert of("request_throughput", *answers, wall_s=2.0) == 1.0
+
+
+def test_a_percentile_is_taken_over_the_requests() -> None:
+    answers = [streamed((at / 10, 1)) for at in range(1, 102)]
+    assert of("ttft_p50", *answers) == pytest.approx(5100)
+    assert of("ttft_p99", *answers) == pytest.approx(10000)
+
+
+def test_nothing_streamed_is_no_number_rather_than_a_good_one() -> None:
+    assert math.isnan(of("ttft_p50"))
+
+
+@pytest.mark.parametrize("name", ["ttft", "ttft_p100", "throughput", "p50_ttft", "ttft_p50x", ""])
+def test_an_unknown_metric_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(UsageError, match=f"no metric is called '{name}'"):
+        of(name, streamed((0.1, 1)))

@@ -1,0 +1,92 @@
+"""What the user typed is checked before anything starts, and every refusal says what to type instead."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.settings import Settings, read_settings
+
+Read = Callable[..., Settings]
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    """Settings from options by name, read in an empty folder."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    (tmp_path / "mine").mkdir()
+
+    def given(**options: str) -> Settings:
+        named = {name.replace("_", "-"): value for name, value in options.items()}
+        return read_settings(lambda name: named.get(name, ""), tmp_path)
+
+    return given
+
+
+def test_a_target_and_a_candidate_are_enough(read: Read, tmp_path: Path) -> None:
+    found = read(target="tiny_llama", candidate="mine")
+    assert found.candidate == tmp_path / "mine"
+    assert (found.depth, found.target.profile, found.report) == ("full", "full", tmp_path / "report.json")
+    assert (found.baseline, found.markdown, found.server_log) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "give one of --vibeserve-candidate DIR .* and --vibeserve-url URL; neither is given"),
+        ({"candidate": "mine", "url": "http://h:1"}, "both are given"),
+        ({"candidate": "absent"}, "there is no folder 'absent'; give a path, or one of tiny_llama's own: .*starter"),
+        ({"candidate": "mine", "baseline": "startr"}, "did you mean starter"),
+        ({"candidate": "mine", "depth": "deep"}, "takes quick or full, not 'deep'"),
+        ({"candidate": "mine", "profile": "tinny"}, "did you mean tiny"),
+        ({"url": "127.0.0.1:8000"}, "should look like http://127.0.0.1:8000"),
+        ({"url": "https://127.0.0.1:8000"}, "should look like http://127.0.0.1:8000"),
+        ({"url": "http://"}, "should look like http://127.0.0.1:8000"),
+        ({"url": "http://127.0.0.1:port"}, "should look like http://127.0.0.1:8000"),
+        ({"url": "http://127.0.0.1:99999"}, "should look like http://127.0.0.1:8000"),
+        ({"url": "http://[::1"}, "should look like http://127.0.0.1:8000"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_the_right_one(read: Read, options: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told) as raised:
+        read(target="tiny_llama", **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_targets_starter_goes_by_its_name(read: Read) -> None:
+    found = read(target="tiny_llama", candidate="mine", baseline="starter")
+    assert found.baseline == found.target.folder / "starter"
+
+
+def test_a_folder_of_ones_own_hides_the_targets(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "starter").mkdir()
+    assert read(target="tiny_llama", candidate="starter").candidate == tmp_path / "starter"
+
+
+def test_a_ci_jobs_summary_file_is_used_without_asking(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert read(target="tiny_llama", candidate="mine").markdown == tmp_path / "summary.md"
+    assert read(target="tiny_llama", candidate="mine", markdown="own.md").markdown == tmp_path / "own.md"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"candidate": "mine"},
+        {"candidate": "with space", "baseline": "starter", "depth": "quick", "profile": "tiny"},
+        {"url": "http://127.0.0.1:8000", "depth": "quick"},
+    ],
+)
+def test_the_command_does_the_same_again(read: Read, tmp_path: Path, options: dict[str, str]) -> None:
+    (tmp_path / "with space").mkdir()
+    found = read(target="tiny_llama", **options)
+    words = shlex.split(found.command)
+    assert words[0] == "pytest"
+    again = {name.removeprefix("--vibeserve-"): value for name, value in zip(words[1::2], words[2::2], strict=True)}
+    assert read(**again) == found

@@ -1,0 +1,94 @@
+"""Requests nobody has seen: fresh for each purpose, the same again from the revealed seed, within the target's mix."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload
+
+COUNT = 300
+
+
+def drawn(target: Target, vocabulary: Vocabulary, seed: str = "a seed", purpose: str = "load") -> list[Request]:
+    return list(islice(Workload(target, vocabulary, Secret(seed).stream(purpose)).requests(), COUNT))
+
+
+@pytest.fixture(scope="module")
+def requests(tiny: Target, vocabulary: Vocabulary) -> list[Request]:
+    return drawn(tiny, vocabulary)
+
+
+def test_the_revealed_seed_gives_the_same_requests_again(
+    requests: list[Request], tiny: Target, vocabulary: Vocabulary
+) -> None:
+    assert drawn(tiny, vocabulary) == requests
+
+
+def test_another_seed_or_purpose_shares_no_prompt(
+    requests: list[Request], tiny: Target, vocabulary: Vocabulary
+) -> None:
+    prompts = {request.prompt_ids for request in requests}
+    assert len(prompts) == COUNT
+    assert prompts.isdisjoint(request.prompt_ids for request in drawn(tiny, vocabulary, seed="another"))
+    assert prompts.isdisjoint(request.prompt_ids for request in drawn(tiny, vocabulary, purpose="audit"))
+
+
+def test_every_gate_draws_a_seed_of_its_own() -> None:
+    assert len({Secret().value for _ in range(50)}) == 50
+
+
+@given(st.text(min_size=1))
+def test_the_commitment_is_the_sha256_of_what_is_revealed(seed: str) -> None:
+    assert Secret(seed).commitment == hashlib.sha256(seed.encode()).hexdigest()
+
+
+def test_lengths_stay_within_the_mix_and_the_context(requests: list[Request], tiny: Target) -> None:
+    outputs = [mix.output_tokens for mix in tiny.mix]
+    longest_prompt = max(mix.prompt_tokens[1] for mix in tiny.mix)
+    for request in requests:
+        assert any(low <= request.max_tokens <= high for low, high in outputs)
+        assert len(request.prompt_ids) <= longest_prompt
+        assert len(request.prompt_ids) + request.max_tokens <= tiny.limits.context
+
+
+def test_prompts_are_about_as_long_as_the_mix_says(requests: list[Request], tiny: Target) -> None:
+    total = sum(mix.weight for mix in tiny.mix)
+    wanted = sum(mix.weight * sum(mix.prompt_tokens) / 2 for mix in tiny.mix) / total
+    assert 0.6 * wanted < sum(len(request.prompt_ids) for request in requests) / COUNT < 1.2 * wanted
+
+
+def test_about_half_of_the_prompts_are_text_that_encodes_to_their_ids(
+    requests: list[Request], vocabulary: Vocabulary
+) -> None:
+    spelt = [request for request in requests if request.prompt_text]
+    assert 0.3 * COUNT < len(spelt) < 0.7 * COUNT
+    assert all(vocabulary.encode(request.prompt_text) == request.prompt_ids for request in spelt)
+    assert not any("\ufffd" in request.prompt_text for request in spelt)
+
+
+def test_every_prompt_begins_as_the_tokenizer_begins_one(requests: list[Request], vocabulary: Vocabulary) -> None:
+    assert vocabulary.prefix == (0,)
+    assert all(request.prompt_ids[:1] == vocabulary.prefix for request in requests)
+    assert all(set(request.prompt_ids[1:]) <= set(range(vocabulary.size)) for request in requests)
+
+
+def test_logprobs_and_usage_are_asked_for_at_random(requests: list[Request]) -> None:
+    assert 0.1 * COUNT < sum(request.logprobs is not None for request in requests) < 0.45 * COUNT
+    assert 0.3 * COUNT < sum(request.include_usage for request in requests) < 0.7 * COUNT
+
+
+def test_numbers_of_requests_go_on_from_the_first(tiny: Target, vocabulary: Vocabulary) -> None:
+    supply = Workload(tiny, vocabulary, Secret("x").stream("y")).requests(first_id=40)
+    assert [request.id for request in islice(supply, 3)] == [40, 41, 42]
+
+
+def test_special_tokens_are_neither_drawn_nor_shown(vocabulary: Vocabulary) -> None:
+    assert {0, 1} <= vocabulary.special
+    assert vocabulary.special.isdisjoint(vocabulary.ordinary)
+    assert vocabulary.decode([0, 1]) == ""
