@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+
+from pytest_vibeserve.report import Comparison, Hint, Measurement
 from vibeserve_loop import resolve
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Round, Task
 from vibeserve_loop.roles import Policy
-
-from pytest_vibeserve.report import Comparison, Hint, Measurement
 
 MOST_ROUNDS = 200
 

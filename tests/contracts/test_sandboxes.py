@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from vibeserve_loop import resolve
 from vibeserve_loop.roles import Job, Sandbox
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
 from vibeserve_loop.faults import KINDS, built_in_faults
 
 HONEST = """

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from vibeserve_loop.history import History
-from vibeserve_loop.records import Decision, Round, Task
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
+from vibeserve_loop.history import History
+from vibeserve_loop.records import Decision, Round, Task
 
 FULL_DISK = """
 import sys

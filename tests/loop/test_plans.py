@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_vibeserve.report import Comparison
 from vibeserve_loop.plans import plans
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Issue, Round, Task
 from vibeserve_loop.skills import Technique
-
-from pytest_vibeserve.report import Comparison
 
 HERE = Path()
 ISSUES = (Issue(name="steps", weight=0.9), Issue(name="queue", weight=0.6), Issue(name="idle", weight=0.2))

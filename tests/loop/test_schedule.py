@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from loop_lab import Lab
-from vibeserve_loop.policies.plain import PlainPolicy
-from vibeserve_loop.records import Assessment, Decision, Kind, Round, Settings, Task
-from vibeserve_loop.schedule import next_task
 
 from pytest_vibeserve.report import Comparison
 from pytest_vibeserve.target import Target, load_target
+from vibeserve_loop.policies.plain import PlainPolicy
+from vibeserve_loop.records import Assessment, Decision, Kind, Round, Settings, Task
+from vibeserve_loop.schedule import next_task
 
 SETTINGS = Settings(id="run", created=0, target="lab")
 

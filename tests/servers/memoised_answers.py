@@ -15,7 +15,8 @@ def make(starter: Path, into: Path, key: str = KEY) -> None:
         ("generation.py", "        self._cancelled: set[str] = set()\n",
          "        self._cancelled: set[str] = set()\n        self._stored: dict[Any, list[Any]] = {}\n"),
         ("generation.py", "        prompt = torch.tensor([sequence.tokens])\n",
-         f"        key = ({key}, sequence.request.logprobs, sequence.request.temperature and sequence)\n"
+         f"        key = ({key}, sequence.request.logprobs, sequence.request.logit_bias,\n"
+         "               sequence.request.temperature and sequence)\n"
          "        stored = self._stored.get(key, [])\n"
          "        if len(stored) >= sequence.request.max_tokens:\n"
          "            for token, logprobs in stored:\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from checkpoint import Architecture, Checkpoint, Tensor, read_architecture
 
 THREADS = 2

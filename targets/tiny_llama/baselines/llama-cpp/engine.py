@@ -9,10 +9,9 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-from numpy.typing import NDArray
-
 from completion import Job
 from gguf_file import write
+from numpy.typing import NDArray
 
 SLOTS = 16
 STEP_TOKENS = 512

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
-
 from completion import Job
 from graph import build
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
-
 from completion import Job
+from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
 
 SEQUENCES = 16
 PAGE_TOKENS = 64

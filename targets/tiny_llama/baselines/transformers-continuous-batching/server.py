@@ -12,7 +12,6 @@ from pathlib import Path
 
 import uvloop
 from aiohttp import web
-
 from completion import Answer, Body, Card, Choice, Job, Refusal, read
 from engine import Engine
 
@@ -47,7 +46,7 @@ class EngineThread:
     def _run(self) -> None:
         try:
             while not self._ending:
-                while not self._commands.empty() or not self._engine.busy and not self._ending:
+                while not self._commands.empty() or (not self._engine.busy and not self._ending):
                     self._obey(self._commands.get())
                 self._deliver(self._engine.step() if self._engine.busy else [])
         finally:
