@@ -20,6 +20,8 @@ from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload
 
 Record = Check | Measurement | Comparison | Hint | Ceiling
 Depth = Literal["quick", "full"]
+ENDING_S = 1.0
+"""A connection that breaks is seen before the end of the process behind it."""
 
 
 class Served(Protocol):
@@ -134,8 +136,11 @@ class Bench:
         return [answer(request, replies[request.id], self.vocabulary) for request in requests]
 
     def _checked(self, traffic: Traffic) -> Traffic:
+        faults = [reply.error for reply in traffic.replies if reply.error]
+        deadline = time.monotonic() + (ENDING_S if faults else 0)
+        while self.server.alive() and time.monotonic() < deadline:
+            time.sleep(0.05)
         if not self.server.alive():
-            faults = [reply.error for reply in traffic.replies if reply.error]
             raise CandidateFailure("service.alive", "the server ended while in service", faults[0] if faults else "")
         return traffic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ REPEATS = {"quick": 3, "full": 5}
 PAIRS = {"quick": 4, "full": 8}
 VOID_RETRIES = 2
 LARGEST_BLOCK = 2000
+WARM_UP_TOKENS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +196,13 @@ class _Runner:
         """One discarded block at this load, from which the number of requests that fill a block is estimated."""
         streams = self._load.concurrency if self._load.arrival == "closed" else 1
         requests = self._bench.fresh(f"warm-up {self._load.name}", max(streams, 2))
-        traffic = self._bench.send_closed(requests, streams)
+        short = [replace(request, max_tokens=min(request.max_tokens, WARM_UP_TOKENS)) for request in requests]
+        traffic = self._bench.send_closed(short, streams)
         if self._load.arrival == "poisson":
             self._count = max(2, math.ceil(self._load.rate * self._block_s))
         else:
-            fitting = math.ceil(len(requests) / max(traffic.wall_s, 1e-3) * self._block_s)
+            part = sum(request.max_tokens for request in short) / sum(request.max_tokens for request in requests)
+            fitting = math.ceil(len(requests) * part / max(traffic.wall_s, 1e-3) * self._block_s)
             self._count = min(max(fitting, streams, 2), LARGEST_BLOCK)
         self._rest()
 

@@ -12,7 +12,7 @@ ONE_THREAD = ("server.py", OPTIONS, OPTIONS + "    import torch\n\n    torch.set
 
 
 def edited(starter: Path, into: Path, *edits: tuple[str, str, str]) -> None:
-    """Copy the starter, computing on one thread, and replace (file, before, after); ValueError where `before` is not there exactly once."""
+    """Copy the starter and replace (file, before, after); ValueError where `before` is not there exactly once."""
     shutil.copytree(starter, into, ignore=LEFT_OUT)
     for file, before, after in (ONE_THREAD, *edits):
         path = into / file

@@ -138,7 +138,7 @@ def test_a_baseline_that_does_not_serve_is_no_fault_of_the_candidate(gates: Gate
 
 
 def test_an_error_in_a_test_of_the_target_is_not_the_candidates(gates: Gates, tmp_path: Path) -> None:
-    lab = laboratory(tmp_path / "lab", accuracy="def test_wrong(judge):\n    judge.no_such_method()\n")
+    lab = laboratory(tmp_path / "lab", accuracy="def test_wrong(judge):\n    judge.no_such_method()\n", performance="")
     ended = gates.run(lab / "starter", target=str(lab))
     assert ended.code == ExitCode.INFRASTRUCTURE, ended.output
     assert "AttributeError" in ended.report.verdict.reason

@@ -37,5 +37,5 @@ def begin_all(request: pytest.FixtureRequest, gates: Gates, *arguments: str) -> 
         if isinstance(item, pytest.Function) and item.module is request.module and parameters is not None:
             name = parameters.params["name"]
             module = members()[name]
-            measured = getattr(module, "CHECK", "").startswith("stream.")
+            measured = str(getattr(module, "CHECK", "")).startswith("stream.")
             gates.begin(name, partial(module.make, STARTER), *arguments, alone=measured)

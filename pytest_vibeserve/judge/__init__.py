@@ -12,6 +12,7 @@ from pytest_vibeserve.judge import repeats, sampled
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench, ContractBroken, Inconclusive
+from pytest_vibeserve.judge.evidence import Evidence
 from pytest_vibeserve.judge.examination import examined
 from pytest_vibeserve.judge.interface import interface_checks
 from pytest_vibeserve.judge.probes import alone_and_together
@@ -53,15 +54,16 @@ class Judge:
 
     def audit(self) -> None:
         """Greedy answers, alone and under load, are the model's own within honest noise; doubles while undecided."""
-        count = getattr(self._bench.target.audit, self._bench.depth)
-        answers: list[Answer] = []
+        count = self._bench.target.audit.quick if self._bench.depth == "quick" else self._bench.target.audit.full
+        evidence: list[Evidence] = []
         for stage in range(DOUBLINGS + 1):
             draws = self._bench.draws(f"audit/{stage}")
-            answers += alone_and_together(self._bench, draws, count if stage == 0 else len(answers))
+            answers = alone_and_together(self._bench, draws, count if stage == 0 else count * 2 ** (stage - 1))
             agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "audit")
             if any(check.result == "fail" for check in agreed):
                 self._conclude(agreed)
-            found = [*agreed, *self.auditor.checks(self.auditor.gathered(answers))]
+            evidence += self.auditor.gathered(answers)
+            found = [*agreed, *self.auditor.checks(evidence)]
             if stage == DOUBLINGS or not _undecided(found):
                 self._conclude(found)
                 return
@@ -75,7 +77,7 @@ class Judge:
             answers = self._bench.ask(requests, self._bench.target.limits.concurrency)
             agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "sampled")
             seed = self._bench.draws("sampled/ranks").getrandbits(32)
-            checks = [*agreed, *sampled.checks(self.auditor, sampled.compare(self.auditor, answers, seed))]
+            checks = [*agreed, *sampled.checks(sampled.compare(self.auditor, answers, seed))]
             failed = {check.name for check in checks if check.result == "fail"}
             if not failed or failed - soft:
                 break

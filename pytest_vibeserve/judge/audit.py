@@ -25,8 +25,8 @@ HARD_LIMIT = 8 * math.sqrt(2)
 
 GROUP_CONFIDENCE = 0.9998
 SMALLEST_GROUP = 6
-REGRESSED_POSITIONS = {"quick": 320, "full": 640}
-SIDED_POSITIONS = {"quick": 0, "full": 1600}
+REGRESSED_POSITIONS = {"quick": 200, "full": 480}
+SIDED_POSITIONS = {"quick": 0, "full": 1000}
 DIAGNOSED_REQUESTS = 4
 FLOOR = 0.05
 """Share of the squared noise that is added to both sums of a ratio, for each position."""

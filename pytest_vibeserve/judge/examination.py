@@ -12,7 +12,7 @@ from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Audit
 from pytest_vibeserve.variants import Variant
 
-SCREENED_TOKENS = {"quick": 12_000, "full": 400_000}
+SCREENED_TOKENS = {"quick": 5_000, "full": 400_000}
 """Tokens of prompt and answer that one examination screens at most; beyond it, answers are drawn at random."""
 
 SUSPECT = 0.4
@@ -25,14 +25,13 @@ def examined(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, 
     if not whole:
         return []
     pool = _affordable(whole, draws, SCREENED_TOKENS[auditor.depth])
-    count = min(len(pool), audit.quick if auditor.depth == "quick" else audit.full // 2)
-    while True:
-        part = auditor.gathered(pool[:count])
-        checks = auditor.checks(part, "load")
-        undecided = any(check.result == "inconclusive" for check in checks)
-        if not undecided or count == len(pool):
-            break
+    count = min(len(pool), audit.quick // 3 if auditor.depth == "quick" else audit.full // 2)
+    part = auditor.gathered(pool[:count])
+    checks = auditor.checks(part, "load")
+    while count < len(pool) and any(check.result == "inconclusive" for check in checks):
+        part += auditor.gathered(pool[count : 2 * count])
         count = min(len(pool), 2 * count)
+        checks = auditor.checks(part, "load")
     if any(check.result == "fail" for check in checks) or any(item.choice.retokenised for item in part):
         return checks
     rest = pool[count:]

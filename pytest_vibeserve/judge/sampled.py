@@ -35,7 +35,9 @@ UNIFORM_LIMIT = 2.226
 """Two-sided normal, and Kolmogorov's sqrt(n) D, at 1e-4."""
 
 OUTSIDE = 1e-4
-HONEST_DRAWS = 4
+LEAST_MASS, MASS_FOR_LIMIT = 0.03, 0.1
+"""Mass beyond top_p that noise explains: the first, or the second times the largest margin that noise explains."""
+
 COLLISION = 1e-8
 """Two draws that agree though the model gives this probability or less to it are one draw and a copy."""
 
@@ -45,8 +47,8 @@ class Drawn:
     """One sampled choice against the reference, summed over its tokens.
 
     `surplus` is surprisal less entropy and `variance` its variance over tokens inside the set, `ranks` [m] uniform if
-    honest; `outside` counts tokens beyond the set, the farthest by `beyond` logits; `likelihood` is the choice's own
-    log probability; `honest_outside` is how many tokens an honest variant would put outside.
+    honest; `outside` counts tokens beyond the set, the farthest by `beyond` times what noise explains; `likelihood` is
+    the choice's own log probability; `honest_outside` is how many tokens an honest variant would put outside.
     """
 
     answer: Answer
@@ -85,15 +87,15 @@ def compare(auditor: Auditor, answers: Sequence[Answer], seed: int) -> list[Draw
     random = np.random.default_rng(seed)
     found: dict[int, Drawn] = {}
     for index, blocks in auditor.reference.walk(contexts, (REFERENCE, *auditor.variants)) if cases else ():
-        found[index] = _drawn(cases[index][0], np.asarray(contexts[index].output), blocks, random)
+        found[index] = _drawn(cases[index][0], np.asarray(contexts[index].output), blocks, random, auditor.limit)
     return [found[index] for index in range(len(cases))]
 
 
-def checks(auditor: Auditor, drawn: Sequence[Drawn]) -> list[Check]:
+def checks(drawn: Sequence[Drawn]) -> list[Check]:
     """The checks of sampled answers: surprisal, ranks, tokens outside the set, copies."""
     if not drawn:
         return []
-    return [_surprisal(drawn), _ranks(drawn), _outside(auditor, drawn), _copies(drawn)]
+    return [_surprisal(drawn), _ranks(drawn), _outside(drawn), _copies(drawn)]
 
 
 def unlikely(auditor: Auditor, answer: Answer) -> bool:
@@ -102,35 +104,54 @@ def unlikely(auditor: Auditor, answer: Answer) -> bool:
     return bool(drawn) and drawn[0].likelihood < math.log(COLLISION)
 
 
-def _drawn(answer: Answer, ids: NDArray[np.int64], blocks: tuple[Logits, ...], random: np.random.Generator) -> Drawn:
+def _drawn(
+    answer: Answer, ids: NDArray[np.int64], blocks: tuple[Logits, ...], random: np.random.Generator, limit: float
+) -> Drawn:
     request, rows = answer.request, np.arange(len(ids))
     order = np.argsort(-blocks[0], axis=1, kind="stable")
-    size = _support(np.take_along_axis(blocks[0], order, axis=1), request)
-    place = np.argsort(order, axis=1)
-    scaled = np.take_along_axis(blocks[0], order, axis=1).astype(np.float64) / request.temperature
-    inside = np.arange(scaled.shape[1]) < size[:, None]
-    weights = np.where(inside, np.exp(scaled - scaled[:, :1]), 0)
-    p = weights / weights.sum(axis=1, keepdims=True)
+    ordered, place = np.take_along_axis(blocks[0], order, axis=1), np.argsort(order, axis=1)
+    size = _support(ordered, request)
+    p = _probabilities(ordered, size, request.temperature)
     surprise = -np.log(np.where(p > 0, p, 1))
     entropy = (p * surprise).sum(axis=1)
     variance = (p * np.square(surprise)).sum(axis=1) - np.square(entropy)
     at = place[rows, ids]
     kept = at < size
-    above = np.concatenate([np.zeros((len(p), 1)), np.cumsum(p, axis=1)], axis=1)[rows, at]
-    uniform = above + random.random(len(ids)) * p[rows, at]
-    border = scaled[rows, size - 1] * request.temperature
-    beyond = np.where(kept, 0, border - blocks[0][rows, ids])
+    uniform = (np.cumsum(p, axis=1) - p)[rows, at] + random.random(len(ids)) * p[rows, at]
     return Drawn(
         answer=answer,
         surplus=float((surprise[rows, at] - entropy)[kept].sum()),
         variance=float(variance[kept].sum()),
         ranks=uniform[kept],
         outside=int((~kept).sum()),
-        beyond=float(beyond.max(initial=0)),
+        beyond=float(_beyond(ordered, at, request, limit)[~kept].max(initial=0)),
         likelihood=float(-surprise[rows, at][kept].sum()),
         honest_outside=max(_strays(block, place, size, request) for block in blocks[1:]),
         tokens=len(ids),
     )
+
+
+def _probabilities(ordered: Logits, size: NDArray[np.int64], temperature: float) -> Floats:
+    """Probabilities over descending logits, of which the first `size` of each row may be drawn."""
+    scaled = ordered.astype(np.float64) / temperature
+    weights = np.where(np.arange(ordered.shape[1]) < size[:, None], np.exp(scaled - scaled[:, :1]), 0)
+    found: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return found
+
+
+def _beyond(ordered: Logits, at: NDArray[np.int64], request: Request, limit: float) -> Floats:
+    """How far beyond top_k (in logits) or top_p (in mass) the places `at` lie, in units of what noise explains.
+
+    A token below the border of top_p may lie far below the one above it, so only the mass that outranks it counts.
+    """
+    rows, width = np.arange(len(at)), ordered.shape[1]
+    size = min(request.top_k, width) if request.top_k > 0 else width
+    short: Floats = (ordered[rows, size - 1] - ordered[rows, at]).astype(np.float64) / limit
+    if request.top_p < 1:
+        p = _probabilities(ordered, np.full(len(at), size), request.temperature)
+        before = (np.cumsum(p, axis=1) - p)[rows, at]
+        short = np.maximum(short, (before - request.top_p) / max(LEAST_MASS, MASS_FOR_LIMIT * limit))
+    return short
 
 
 def _support(ordered: Logits, request: Request) -> NDArray[np.int64]:
@@ -150,10 +171,7 @@ def _strays(block: Logits, place: NDArray[np.int64], size: NDArray[np.int64], re
     """Expected tokens that a variant, truncating its own distribution, puts outside the reference's set."""
     order = np.argsort(-block, axis=1, kind="stable")
     own = np.take_along_axis(block, order, axis=1)
-    inside = np.arange(own.shape[1]) < _support(own, request)[:, None]
-    scaled = own.astype(np.float64) / request.temperature
-    weights = np.where(inside, np.exp(scaled - scaled[:, :1]), 0)
-    p = weights / weights.sum(axis=1, keepdims=True)
+    p = _probabilities(own, _support(own, request), request.temperature)
     strayed = np.take_along_axis(place, order, axis=1) >= size[:, None]
     return float((p * strayed).sum())
 
@@ -162,35 +180,43 @@ def _surprisal(drawn: Sequence[Drawn]) -> Check:
     total = sum(item.variance for item in drawn)
     z = sum(item.surplus for item in drawn) / math.sqrt(total) if total else 0.0
     tokens = sum(item.tokens for item in drawn)
-    words = "likelier" if z < 0 else "less likely"
-    return _check("sampled.surprisal", abs(z), Z_LIMIT, "standard errors",
-                  f"{tokens} tokens are {words} than draws from the model would be: z {z:.2f}", drawn)  # fmt: skip
+    return Check(
+        name="sampled.surprisal", result="fail" if abs(z) > Z_LIMIT else "pass", statistic=abs(z), threshold=Z_LIMIT,
+        unit="standard errors", example=_oddest(drawn) if abs(z) > Z_LIMIT else "",
+        detail=f"{tokens} tokens are {'likelier' if z < 0 else 'less likely'} than draws from the model: z {z:.2f}",
+    )  # fmt: skip
 
 
 def _ranks(drawn: Sequence[Drawn]) -> Check:
     values = np.sort(np.concatenate([item.ranks for item in drawn]))
     size = len(values)
-    if not size:
-        return _check("sampled.ranks", 0.0, UNIFORM_LIMIT, "sqrt(n) D", "no token inside the set", drawn)
-    steps = np.arange(1, size + 1) / size
-    distance = float(max(np.abs(steps - values).max(), np.abs(values - steps + 1 / size).max())) * math.sqrt(size)
-    return _check("sampled.ranks", distance, UNIFORM_LIMIT, "sqrt(n) D",
-                  f"ranks of {size} tokens against the uniform law: {distance:.2f}", drawn)  # fmt: skip
+    steps = np.arange(1, size + 1) / max(1, size)
+    gaps = np.concatenate([np.abs(steps - values), np.abs(values - steps + 1 / max(1, size))])
+    distance = float(gaps.max(initial=0.0)) * math.sqrt(size)
+    return Check(
+        name="sampled.ranks", result="fail" if distance > UNIFORM_LIMIT else "pass", statistic=distance,
+        threshold=UNIFORM_LIMIT, unit="sqrt(n) D", example=_oddest(drawn) if distance > UNIFORM_LIMIT else "",
+        detail=f"ranks of {size} tokens against the uniform law: {distance:.2f}",
+    )  # fmt: skip
 
 
-def _outside(auditor: Auditor, drawn: Sequence[Drawn]) -> Check:
+def _oddest(drawn: Sequence[Drawn]) -> str:
+    return described(max(drawn, key=lambda item: abs(item.surplus)).answer)
+
+
+def _outside(drawn: Sequence[Drawn]) -> Check:
     cut = [item for item in drawn if item.answer.request.top_k > 0 or item.answer.request.top_p < 1]
     count, tokens = sum(item.outside for item in cut), sum(item.tokens for item in cut)
     honest = sum(item.honest_outside for item in cut) / max(1, tokens)
     allowed = 2 * honest + 0.002
     farthest = max(cut, key=lambda item: item.beyond, default=None)
-    far = farthest is not None and farthest.beyond > auditor.limit
+    far = farthest is not None and farthest.beyond > 1
     failed = far or binomial_tail(count, tokens, allowed) < OUTSIDE
     return Check(
         name="sampled.support", result="fail" if failed else "pass", statistic=count / max(1, tokens),
         threshold=allowed, unit="share", example=described(farthest.answer) if failed and farthest else "",
         detail=f"{count} of {tokens} tokens lie outside top_k and top_p (honest noise: {honest:.2%}), "
-        f"the farthest by {farthest.beyond if farthest else 0:.2f} logits of {auditor.limit:.2f} allowed",
+        f"the farthest by {farthest.beyond if farthest else 0:.2f} times what noise explains",
     )  # fmt: skip
 
 
@@ -206,12 +232,4 @@ def _copies(drawn: Sequence[Drawn]) -> Check:
         name="sampled.copies", result="fail" if copies else "pass", statistic=len(copies), threshold=0, unit="answers",
         detail=f"{len(copies)} answers repeat one choice where independent draws were asked for",
         example=described(copies[0][0].answer) if copies else "",
-    )  # fmt: skip
-
-
-def _check(name: str, statistic: float, limit: float, unit: str, detail: str, drawn: Sequence[Drawn]) -> Check:
-    failed = statistic > limit
-    return Check(
-        name=name, result="fail" if failed else "pass", statistic=statistic, threshold=limit, unit=unit, detail=detail,
-        example=described(max(drawn, key=lambda item: abs(item.surplus)).answer) if failed else "",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -201,7 +202,9 @@ def running(candidate: Path, model: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "server.py", "--model", str(model), "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=candidate, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # So small a model gains nothing from a second thread, and waits long for one on a busy machine.
+    given = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=candidate, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 60
         while ask_health("127.0.0.1", port, "/health", 1.0) and process.poll() is None and time.monotonic() < until:

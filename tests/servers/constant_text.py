@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "audit."
+CHECK = "audit.request"
 
 
 def make(starter: Path, into: Path) -> None:

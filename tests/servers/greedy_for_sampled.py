@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "sampled."
+CHECK = "sampled.surprisal"
 
 
 def make(starter: Path, into: Path) -> None:

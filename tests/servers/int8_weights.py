@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "audit."
+CHECK = ("audit.request", "audit.margin", "audit.logprobs", "audit.signature")
 QUANTISE = """
         for name, weight in self._model.named_parameters():
             if weight.dim() == 2 and "embed" not in name:

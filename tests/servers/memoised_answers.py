@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "repeats."
+CHECK = "repeats.computed"
 KEY = "tuple(sequence.tokens)"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from servers import memoised_answers
 
-CHECK = "audit."
+CHECK = ("audit.request", "repeats.computed")
 
 
 def make(starter: Path, into: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "audit."
+CHECK = "audit.request"
 
 
 IMPORTS = "import itertools\nimport random\n\nimport torch\n\nREQUESTS = itertools.count()\n"

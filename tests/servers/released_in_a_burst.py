@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starter_edits import edited
 
-CHECK = "stream."
+CHECK = "stream.bursts"
 
 
 LOOP = "        while not answer.complete:\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
+import environment  # noqa: F401
 from answers import Answer
 from card import read_card
 from connection import Connection

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+import environment  # noqa: F401
 from answers import Answer
 from card import Card, read_card
 from generation import Generator
