@@ -40,7 +40,7 @@ class Search:
     def events(self) -> Iterator[Step | Round]:
         """Run to the end, round by round; what is yielded is only to be shown."""
         self._prepare()
-        while task := next_task(self.history.rounds, self.settings, self.target, self.policy):
+        while task := next_task(self.history.rounds, self.settings, self.policy):
             yield from self._round(task)
             self._give_up_on_void()
 

@@ -55,7 +55,7 @@ class LiveTable:
         for record in self._rounds:
             table.add_row(*_row(record))
         parts: list[RenderableType] = [table, Text(f"incumbent: {standing(self._rounds)}")]
-        left = remaining(self._settings, self._target, self._rounds)
+        left = remaining(self._settings, self._rounds)
         parts.append(Text(f"elapsed: {_clock(time.monotonic() - self._began)}{'; left: ' + left if left else ''}"))
         if self._step:
             doing = f"round {self._step.round}, {self._step.phase} {_clock(time.monotonic() - self._since)}"

@@ -14,7 +14,7 @@ from vibeserve_loop import lineage
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.page import Ending
 from vibeserve_loop.records import Round, Settings, Step
-from vibeserve_loop.schedule import full_over_quick
+from vibeserve_loop.schedule import kept_back_s
 
 Show = Callable[[Step | Round], None]
 
@@ -68,14 +68,13 @@ def standing(rounds: list[Round]) -> str:
     return f"round {best.round}{measured}, {gain_text(*lineage.gain_over_starter(rounds, best))} over the starter"
 
 
-def remaining(settings: Settings, target: Target, rounds: list[Round]) -> str:
+def remaining(settings: Settings, rounds: list[Round]) -> str:
     """What the budgets leave, in words; empty when there is no budget."""
     left = []
     if settings.max_rounds is not None:
         left.append(f"{max(0, settings.max_rounds - len(lineage.judged_work(rounds)))} rounds")
     if settings.max_hours is not None:
-        longest = max((r.wall_s for r in rounds), default=0.0)
-        kept_back = longest * full_over_quick(target)
+        kept_back = kept_back_s(rounds)
         spare = settings.max_hours * 3600 - lineage.seconds(rounds)
         left.append(f"{max(0.0, spare) / 60:.0f} min, {kept_back / 60:.0f} of them for the final gate")
     if settings.max_usd is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_vibeserve.target import Target
 from vibeserve_loop import lineage
 from vibeserve_loop.records import Round, Settings, Task
 from vibeserve_loop.roles import Policy
 
+FULL_OVER_QUICK = 3.0
+"""How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
 
-def next_task(rounds: Sequence[Round], settings: Settings, target: Target, policy: Policy) -> Task | None:
+
+def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Task | None:
     """The task of the next round, or None when the run is over; a pure function of what has been recorded."""
     if lineage.starter(rounds) is None:
         refused = any(r.task.kind == "starter" and r.decision.ruling == "reject" for r in rounds)
@@ -18,14 +20,14 @@ def next_task(rounds: Sequence[Round], settings: Settings, target: Target, polic
     for folder in settings.baselines:
         if not any(r.task.baseline == folder and r.decision.ruling != "void" for r in rounds):
             return Task(kind="baseline", baseline=folder, hypothesis="what a user would run instead")
-    if not _finals(rounds) and budget_left(rounds, settings, target):
+    if not _finals(rounds) and budget_left(rounds, settings):
         task = policy.propose(rounds)
         if task is not None:
             return task
     return _final(rounds, settings)
 
 
-def budget_left(rounds: Sequence[Round], settings: Settings, target: Target) -> bool:
+def budget_left(rounds: Sequence[Round], settings: Settings) -> bool:
     """Whether one more round fits, with the time of a full gate kept back."""
     if settings.max_rounds is not None and len(lineage.judged_work(rounds)) >= settings.max_rounds:
         return False
@@ -33,13 +35,13 @@ def budget_left(rounds: Sequence[Round], settings: Settings, target: Target) -> 
         return False
     if settings.max_hours is None:
         return True
-    longest = max((r.wall_s for r in rounds), default=0.0)
-    return lineage.seconds(rounds) + longest * (1 + full_over_quick(target)) < settings.max_hours * 3600
+    last = next((r.wall_s for r in reversed(rounds) if r.assessment), 0.0)
+    return lineage.seconds(rounds) + last + kept_back_s(rounds) < settings.max_hours * 3600
 
 
-def full_over_quick(target: Target) -> float:
-    """How much longer a full gate is expected to take than a quick one: the ratio of their seconds of load."""
-    return sum(load.full_s for load in target.load) / sum(load.quick_s for load in target.load)
+def kept_back_s(rounds: Sequence[Round]) -> float:
+    """Seconds of the budget that the final gate is expected to need."""
+    return FULL_OVER_QUICK * min((r.wall_s for r in rounds if r.assessment), default=0.0)
 
 
 def _finals(rounds: Sequence[Round]) -> tuple[Round, ...]:

@@ -2,5 +2,5 @@
 
 import os
 
-# Threads that wait by spinning take the cores from whoever shares them, such as the clients of this server.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that spin for long while they wait take the cores from whoever shares them, such as this server's clients.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
