@@ -54,15 +54,17 @@ class Evaluator:
         compared = self._rival is not None and name == self._bench.target.headline.load
         if compared:
             repeats = PAIRS[self._bench.depth]
-        rival = _Runner(self._rival.bench, load, pausing=True) if compared and self._rival else None
-        runner = _Runner(self._bench, load, pausing=rival is not None)
+        rival = _Runner(self._rival.bench, load, pausing=True, is_rival=True) if compared and self._rival else None
+        runner = _Runner(self._bench, load, pausing=rival is not None, is_rival=False)
         blocks, rival_blocks, cpu_s = self._blocks(runner, rival, repeats)
         if rival:
             self._bench.server.resume()
         self._integrity([answer for block in blocks for answer in block.answers], load)
         self._measurements(load, blocks)
-        if rival_blocks and self._rival:
-            self._bench.record(self._comparison(self._rival, blocks, rival_blocks))
+        if rival and self._rival:
+            found = self._comparison(self._rival, blocks, rival_blocks)
+            spared = "" if rival.logprobs else " (spared logprobs, which it refuses)"
+            self._bench.record(found.model_copy(update={"baseline": found.baseline + spared}))
         self._observe(load, blocks, cpu_s)
 
     def _blocks(
@@ -186,17 +188,24 @@ def _bound(objective: Objective, found: Measurement) -> Check:
 class _Runner:
     """Blocks of one load on one bench, each of fresh requests and about as long as the target's depth asks for."""
 
-    def __init__(self, bench: Bench, load: Load, *, pausing: bool) -> None:
-        self._bench, self._load, self._pausing = bench, load, pausing
+    def __init__(self, bench: Bench, load: Load, *, pausing: bool, is_rival: bool) -> None:
+        self._bench, self._load, self._pausing, self._is_rival = bench, load, pausing, is_rival
         seconds = load.quick_s if bench.depth == "quick" else load.full_s
         self._block_s = seconds / REPEATS[bench.depth]
         self._count = max(load.concurrency, 2)
+        self.logprobs = True
 
     def warm_up(self) -> None:
-        """One discarded block at this load, from which the number of requests that fill a block is estimated."""
+        """One discarded block at this load, from which the number of requests that fill a block is estimated.
+
+        A rival that refuses logprobs, as generic engines may, is spared them from here on, to its advantage.
+        """
         streams = self._load.concurrency if self._load.arrival == "closed" else 1
         requests = self._bench.fresh(f"warm-up {self._load.name}", max(streams, 2))
         short = [replace(request, max_tokens=min(request.max_tokens, WARM_UP_TOKENS)) for request in requests]
+        if self._is_rival and self._refuses_logprobs(short[0]):
+            self.logprobs = False
+            short = [replace(request, logprobs=None) for request in short]
         traffic = self._bench.send_closed(short, streams)
         if self._load.arrival == "poisson":
             self._count = max(2, math.ceil(self._load.rate * self._block_s))
@@ -213,6 +222,8 @@ class _Runner:
         why = ""
         for _ in range(1 + VOID_RETRIES):
             requests = self._bench.fresh(f"load {self._load.name}", self._count)
+            if not self.logprobs:
+                requests = [replace(request, logprobs=None) for request in requests]
             traffic = self._send(requests)
             why = client_bottleneck(traffic) or ""
             if not why:
@@ -226,6 +237,11 @@ class _Runner:
             draws = self._bench.draws(f"arrivals {self._load.name}")
             return self._bench.send_on_schedule(requests, poisson(self._load.rate, len(requests), draws))
         return self._bench.send_closed(requests, self._load.concurrency)
+
+    def _refuses_logprobs(self, request: Request) -> bool:
+        with_them, without = (replace(request, id=index, logprobs=asked) for index, asked in enumerate((5, None)))
+        refused, served = self._bench.ask([with_them, without])
+        return refused.status // 100 == 4 and not served.fault
 
     def _rest(self) -> None:
         if self._pausing:

@@ -9,7 +9,7 @@ from typing import Any
 
 import llama_cpp
 import numpy as np
-from completion import Job
+from completion import Job, Token
 from gguf_file import write
 from numpy.typing import NDArray
 
@@ -72,8 +72,8 @@ class Engine:
         self._queue = deque(one for one in self._queue if one[0] != key)
         self._slots = {slot: sequence for slot, sequence in self._slots.items() if sequence.key != key}
 
-    def step(self) -> list[tuple[int, list[int]]]:
-        """Run one batch, decoding sequences first and then as much of the prompts as fits; return the new ids."""
+    def step(self) -> list[tuple[int, list[Token]]]:
+        """Run one batch, decoding sequences first and then as much of the prompts as fits; return the new tokens."""
         for slot in range(SLOTS):
             if self._queue and slot not in self._slots:
                 self._begin(slot, *self._queue.popleft())
@@ -115,16 +115,18 @@ class Engine:
         batch.seq_id[row][0] = slot
         batch.n_tokens = row + 1
 
-    def _next(self, slot: int, row: int) -> tuple[int, list[int]]:
+    def _next(self, slot: int, row: int) -> tuple[int, list[Token]]:
         sequence = self._slots[slot]
         pointer = llama_cpp.llama_get_logits_ith(self._context, row)
-        token = choose(np.ctypeslib.as_array(pointer, (self._vocabulary,)), sequence.job, sequence.random)
+        logits = np.ctypeslib.as_array(pointer, (self._vocabulary,))
+        token = choose(logits, sequence.job, sequence.random)
         sequence.fresh = [token]
         sequence.generated += 1
         ended = token in self._eos_ids and not sequence.job.ignore_eos
         if ended or sequence.generated == sequence.job.max_tokens:
             del self._slots[slot]
-        return sequence.key, [token]
+        wanted = sequence.job.logprobs
+        return sequence.key, [Token(token) if wanted is None else with_logprobs(logits, token, wanted)]
 
 
 def choose(logits: NDArray[np.float32], job: Job, random: np.random.Generator) -> int:
@@ -137,6 +139,15 @@ def choose(logits: NDArray[np.float32], job: Job, random: np.random.Generator) -
     before = np.cumsum(likely) - likely
     likely = likely[before < job.top_p * likely.sum()]
     return int(order[random.choice(likely.size, p=likely / likely.sum())])
+
+
+def with_logprobs(logits: NDArray[np.float32], token: int, count: int) -> Token:
+    """Return the token with its logprob, those of the `count` most likely ones, and its own among them."""
+    row = logits.astype(np.float64) - logits.max()
+    row -= np.log(np.exp(row).sum())
+    likely = np.argpartition(row, -count)[-count:].tolist() if count else []
+    ids = sorted({*likely, token}, key=lambda one: -row[one])
+    return Token(token, float(row[token]), tuple((one, float(row[one])) for one in ids))
 
 
 def _context_options(context: int) -> Any:

@@ -10,7 +10,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
 
-INCOMPLETE = "\ufffd"
+from text import Text
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -30,7 +31,10 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What an engine is asked for: one sequence; `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 are off."""
+    """What an engine is asked for: one sequence; `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 are off.
+
+    `logprobs` is how many of the most likely tokens are wanted beside the chosen one, None for no logprobs at all.
+    """
 
     prompt: tuple[int, ...]
     max_tokens: int
@@ -39,6 +43,16 @@ class Job:
     top_k: int
     seed: int | None
     ignore_eos: bool
+    logprobs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What an engine gives: an id and, where the job asks for them, natural logprobs of it and of the most likely."""
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class _StreamOptions(BaseModel):
@@ -58,12 +72,13 @@ class Body(BaseModel):
     seed: int | None = None
     stop: str | list[str] = ""
     n: Annotated[int, Field(ge=1, le=128)] = 1
-    logprobs: int | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     logit_bias: dict[str, float] = Field(default_factory=dict)
     stream: bool = False
     stream_options: _StreamOptions = _StreamOptions()
     ignore_eos: bool = False
     return_token_ids: bool = False
+    return_tokens_as_token_ids: bool = False
 
 
 def read(raw: bytes) -> Body:
@@ -98,9 +113,8 @@ class Card:
         """Return the choices that are asked for, `n` to each prompt; Refusal when one cannot be served."""
         if body.model not in ("", self.name):
             raise Refusal(f"there is no model {body.model!r}", "model", "model_not_found", 404)
-        for field in ("logprobs", "logit_bias"):
-            if getattr(body, field) not in (None, {}):
-                raise Refusal(f"this engine is served without {field}", field)
+        if body.logit_bias:
+            raise Refusal("this engine is served without logit_bias", "logit_bias")
         first = body.prompt[0] if body.prompt else None
         prompts: Any = body.prompt if isinstance(first, list) or _strings(body.prompt) else [body.prompt]
         return [self._job(body, prompt, draw) for prompt in prompts for draw in range(body.n)]
@@ -113,8 +127,8 @@ class Card:
             message = f"{len(ids)} prompt tokens and max_tokens {body.max_tokens} exceed the context of {self.context}"
             raise Refusal(message, "max_tokens", "context_length_exceeded")
         seed = None if body.seed is None else (body.seed + draw) % 2**32
-        top_k = max(body.top_k, 0)
-        return Job(tuple(ids), body.max_tokens, body.temperature, body.top_p, top_k, seed, body.ignore_eos)
+        limits = (body.temperature, body.top_p, max(body.top_k, 0))
+        return Job(tuple(ids), body.max_tokens, *limits, seed, body.ignore_eos, body.logprobs)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8")).ids
@@ -125,42 +139,8 @@ def _strings(prompt: object) -> bool:
     return isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str)
 
 
-class Text:
-    """The visible text of one growing sequence: whole characters only, cut before the first stop string."""
-
-    def __init__(self, tokenizer: Tokenizer, stop: str | list[str]) -> None:
-        """Start empty; empty stop strings are none."""
-        self._tokenizer = tokenizer
-        self._stops = [one for one in ([stop] if isinstance(stop, str) else stop) if one]
-        self._ids: list[int] = []
-        self._context = self._shown = 0
-        self._held = ""
-
-    def add(self, tokens: list[int], last: bool) -> tuple[str, bool]:
-        """Return the text that has become certain, all of it when `last`, and whether a stop string was met."""
-        self._ids += tokens
-        before = self._decode(self._ids[self._context : self._shown])
-        now = self._decode(self._ids[self._context :])
-        # A character may span tokens: what ends in U+FFFD waits for the rest of its bytes.
-        if last or not now.endswith(INCOMPLETE):
-            self._held += now[len(before) :]
-            self._context, self._shown = self._shown, len(self._ids)
-        found = [at for at in map(self._held.find, self._stops) if at >= 0]
-        end = min(found) if found else len(self._held) - (0 if last else self._partial())
-        text, self._held = self._held[:end], self._held[end:]
-        return text, bool(found)
-
-    def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True)) if ids else ""
-
-    def _partial(self) -> int:
-        """Return how many last characters may be the beginning of a stop string."""
-        lengths = range(min(len(self._held), max(map(len, self._stops), default=1) - 1), 0, -1)
-        return next((n for n in lengths if any(s.startswith(self._held[-n:]) for s in self._stops)), 0)
-
-
 class Choice:
-    """One sequence of an answer: takes ids as they come, says what they show and when it has ended."""
+    """One sequence of an answer: takes tokens as they come, says what they show and when it has ended."""
 
     def __init__(self, index: int, job: Job, body: Body, card: Card) -> None:
         """Begin with no tokens."""
@@ -169,18 +149,37 @@ class Choice:
         self.finish_reason: Literal["stop", "length"] | None = None
         self._limit = job.max_tokens
         self._ends = frozenset[int]() if job.ignore_eos else card.eos_ids
-        self._with_ids = body.return_token_ids
+        self._body = body
+        self._tokenizer = card.tokenizer
         self._text = Text(card.tokenizer, body.stop)
+        self._characters = 0
 
-    def take(self, tokens: list[int]) -> dict[str, Any]:
+    def take(self, tokens: list[Token]) -> dict[str, Any]:
         """Return the choice object for new tokens; none are to follow once `finish_reason` is set."""
-        self.tokens += len(tokens)
-        ended = bool(self._ends) and tokens[-1] in self._ends
+        ids = [token.id for token in tokens]
+        self.tokens += len(ids)
+        ended = ids[-1] in self._ends
         full = self.tokens >= self._limit
-        text, stopped = self._text.add(tokens, ended or full)
+        text, stopped = self._text.add(ids, ended or full)
         self.finish_reason = "stop" if ended or stopped else "length" if full else None
-        shown = {"index": self.index, "text": text, "logprobs": None, "finish_reason": self.finish_reason}
-        return shown | {"token_ids": tokens} if self._with_ids else shown
+        given = [token for token in tokens if token.logprob is not None]
+        logprobs = self._logprobs(given) if given else None
+        shown = {"index": self.index, "text": text, "logprobs": logprobs, "finish_reason": self.finish_reason}
+        self._characters += len(text)
+        return shown | {"token_ids": ids} if self._body.return_token_ids else shown
+
+    def _logprobs(self, tokens: list[Token]) -> dict[str, Any]:
+        return {
+            "tokens": [self._spelt(token.id) for token in tokens],
+            "token_logprobs": [token.logprob for token in tokens],
+            "top_logprobs": [{self._spelt(one): value for one, value in token.top} for token in tokens],
+            "text_offset": [self._characters] * len(tokens),
+        }
+
+    def _spelt(self, token: int) -> str:
+        if self._body.return_tokens_as_token_ids:
+            return f"token_id:{token}"
+        return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
 
 class Answer:
@@ -223,4 +222,6 @@ def _merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
     whole = parts[-1] | {"text": "".join(part["text"] for part in parts)}
     if "token_ids" in whole:
         whole["token_ids"] = [token for part in parts for token in part["token_ids"]]
+    said = [part["logprobs"] for part in parts if part["logprobs"]]
+    whole["logprobs"] = {name: [one for part in said for one in part[name]] for name in said[0]} if said else None
     return whole

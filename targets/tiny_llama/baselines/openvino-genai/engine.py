@@ -2,15 +2,16 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
 import openvino_genai as genai
-from completion import Job
+from completion import Job, Token
 from graph import build
 
 SEQUENCES = 64
-STEP_TOKENS = 256
+STEP_TOKENS = 512
 CACHE_GIB = 1
 
 
@@ -20,10 +21,10 @@ class Engine:
     def __init__(self, folder: Path, context: int, eos_ids: frozenset[int]) -> None:
         """Convert the model into the private temporary folder and load it."""
         self._eos_ids = eos_ids
-        self._handles: dict[int, genai.GenerationHandle] = {}
+        self._handles: dict[int, tuple[Any, bool]] = {}
         schedule = genai.SchedulerConfig()
         schedule.max_num_seqs = SEQUENCES
-        schedule.max_num_batched_tokens = max(STEP_TOKENS, SEQUENCES)
+        schedule.max_num_batched_tokens = STEP_TOKENS
         schedule.cache_size = CACHE_GIB
         schedule.dynamic_split_fuse = True
         native = "bf16" if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
@@ -40,8 +41,8 @@ class Engine:
 
     @staticmethod
     def refusal(job: Job) -> str | None:
-        """Name the field that this engine cannot serve, if any: all of a job's can be."""
-        return None
+        """Name the field that cannot be served, if any: logprobs of drawn tokens are not the model's own here."""
+        return "logprobs" if job.logprobs is not None and job.temperature > 0 else None
 
     @property
     def busy(self) -> bool:
@@ -63,22 +64,24 @@ class Engine:
                 config.top_k = job.top_k
             if job.seed is not None:
                 config.rng_seed = job.seed
-        self._handles[key] = self._pipeline.add_request(key, ov.Tensor(np.array([job.prompt])), config)
+        # One logprob a token is all that the pipeline gives: the chosen one's.
+        config.logprobs = int(job.logprobs is not None)
+        handle = self._pipeline.add_request(key, ov.Tensor(np.array([job.prompt])), config)
+        self._handles[key] = handle, job.logprobs is not None
 
     def cancel(self, key: int) -> None:
         """End a sequence early; unknown keys have ended."""
-        handle = self._handles.pop(key, None)
-        if handle is not None:
-            handle.cancel()
+        if key in self._handles:
+            self._handles.pop(key)[0].cancel()
 
-    def step(self) -> list[tuple[int, list[int]]]:
-        """Run one step of the batch and return the new ids of each sequence that got some."""
+    def step(self) -> list[tuple[int, list[Token]]]:
+        """Run one step of the batch and return the new tokens of each sequence that got some."""
         self._pipeline.step()
-        new: list[tuple[int, list[int]]] = []
-        for key, handle in list(self._handles.items()):
-            tokens: list[int] = []
+        new: list[tuple[int, list[Token]]] = []
+        for key, (handle, with_logprobs) in list(self._handles.items()):
+            tokens: list[Token] = []
             while handle.can_read():
-                tokens += [token for output in handle.read().values() for token in output.generated_ids]
+                tokens += [one for output in handle.read().values() for one in _tokens(output, with_logprobs)]
             if tokens:
                 new.append((key, tokens))
             if handle.get_status() != genai.GenerationStatus.RUNNING:
@@ -89,3 +92,10 @@ class Engine:
         """End every sequence; the pipeline has no threads of its own that would outlive it."""
         for key in list(self._handles):
             self.cancel(key)
+
+
+def _tokens(output: Any, with_logprobs: bool) -> list[Token]:
+    if not with_logprobs:
+        return [Token(one) for one in output.generated_ids]
+    pairs = zip(output.generated_ids, output.generated_log_probs, strict=True)
+    return [Token(one, value, ((one, value),)) for one, value in pairs]

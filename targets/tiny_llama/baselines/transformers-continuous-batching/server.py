@@ -12,18 +12,18 @@ from pathlib import Path
 
 import uvloop
 from aiohttp import web
-from completion import Answer, Body, Card, Choice, Job, Refusal, read
+from completion import Answer, Body, Card, Choice, Job, Refusal, Token, read
 from engine import Engine
 
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
-New = list[tuple[int, list[int]]]
+New = list[tuple[int, list[Token]]]
 Command = tuple[int, Job | None] | None
 
 LARGEST_BODY = 16 * 1024 * 1024
 
 
 class EngineThread:
-    """Feeds jobs to the engine and hands on the new ids of each step as (key, ids) pairs."""
+    """Feeds jobs to the engine and hands on the new tokens of each step as (key, tokens) pairs."""
 
     def __init__(self, engine: Engine, deliver: Callable[[New], None]) -> None:
         """Start the thread; `deliver` is called on it."""
@@ -65,19 +65,19 @@ class EngineThread:
 
 
 class Service:
-    """Answers the routes; one queue of (choice, ids) for each request in flight."""
+    """Answers the routes; one queue of (choice, tokens) for each request in flight."""
 
     def __init__(self, folder: Path) -> None:
         """Load the model and answer one short request with it, so that a server that listens is warm."""
         self._card = Card(folder)
         self._keys = itertools.count()
-        self._waiting: dict[int, tuple[int, asyncio.Queue[tuple[int, list[int]]]]] = {}
+        self._waiting: dict[int, tuple[int, asyncio.Queue[tuple[int, list[Token]]]]] = {}
         self._loop = asyncio.get_running_loop()
         self._engine = EngineThread(Engine(folder, self._card.context, self._card.eos_ids), self._from_thread)
 
     async def warm(self) -> None:
         """Run one job through the engine."""
-        job = Job((0,) * 8, 4, 0.0, 1.0, 0, None, True)
+        job = Job((0,) * 8, 4, 0.0, 1.0, 0, None, True, None)
         self._waiting[key := next(self._keys)] = (0, arrived := asyncio.Queue())
         self._engine.submit(key, job)
         seen = 0
@@ -153,11 +153,11 @@ class _Work:
     def __init__(self, body: Body, jobs: list[Job], card: Card) -> None:
         self.answer = Answer(body, jobs, card)
         self.choices = [Choice(index, job, body, card) for index, job in enumerate(jobs)]
-        self.arrived: asyncio.Queue[tuple[int, list[int]]] = asyncio.Queue()
+        self.arrived: asyncio.Queue[tuple[int, list[Token]]] = asyncio.Queue()
         self.unfinished = len(jobs)
 
     async def next(self) -> list[dict[str, object]]:
-        """Wait for ids and return the choice objects that show them."""
+        """Wait for tokens and return the choice objects that show them."""
         index, tokens = await self.arrived.get()
         choice = self.choices[index]
         if choice.finish_reason is not None:
