@@ -84,6 +84,8 @@ def blame(item: pytest.Item, error: BaseException) -> Iterator[tuple[str, str]]:
             yield PROPERTY, pack(Check(name=item.name, result="inconclusive", detail=str(error)))
     elif isinstance(error, pytest.skip.Exception):
         yield PROPERTY, pack(Check(name=item.name, result="skip", detail=str(error)))
+    elif isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error):
+        yield INFRASTRUCTURE, f"{item.nodeid}: {error}"
     elif isinstance(error, (AssertionError, pytest.fail.Exception)):
         if not _recorded(item, "fail"):
             yield PROPERTY, pack(Check(name=item.name, result="fail", detail=str(error).split("\n", 1)[0]))

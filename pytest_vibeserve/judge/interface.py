@@ -15,7 +15,7 @@ from pytest_vibeserve.judge.properties import PROPERTIES, Property
 from pytest_vibeserve.judge.refusals import REFUSALS
 from pytest_vibeserve.report import Check
 
-EXAMPLES = {"quick": 3, "full": 12}
+EXAMPLES = {"quick": 2, "full": 12}
 ERROR_EXAMPLES = {"quick": 4, "full": 16}
 COSTLY = frozenset({"context-limit", "routes"})
 

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -17,6 +18,7 @@ from engine import Engine
 
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 New = list[tuple[int, list[Token]]]
+Arrivals = asyncio.Queue[tuple[int, list[Token]]]
 Command = tuple[int, Job | None] | None
 
 LARGEST_BODY = 16 * 1024 * 1024
@@ -71,14 +73,16 @@ class Service:
         """Load the model and answer one short request with it, so that a server that listens is warm."""
         self._card = Card(folder)
         self._keys = itertools.count()
-        self._waiting: dict[int, tuple[int, asyncio.Queue[tuple[int, list[Token]]]]] = {}
+        self._waiting: dict[int, tuple[int, Arrivals]] = {}
         self._loop = asyncio.get_running_loop()
         self._engine = EngineThread(Engine(folder, self._card.context, self._card.eos_ids), self._from_thread)
 
     async def warm(self) -> None:
         """Run one job through the engine."""
         job = Job((0,) * 8, 4, 0.0, 1.0, 0, None, True, None)
-        self._waiting[key := next(self._keys)] = (0, arrived := asyncio.Queue())
+        key = next(self._keys)
+        arrived: Arrivals = asyncio.Queue()
+        self._waiting[key] = (0, arrived)
         self._engine.submit(key, job)
         seen = 0
         while seen < job.max_tokens:
@@ -119,7 +123,7 @@ class Service:
                     self._engine.submit(key, None)
 
     async def _whole(self, work: "_Work") -> web.Response:
-        shown: list[list[dict[str, object]]] = [[] for _ in work.choices]
+        shown: list[list[dict[str, Any]]] = [[] for _ in work.choices]
         while work.unfinished:
             for part in await work.next():
                 shown[part["index"]].append(part)
@@ -153,10 +157,10 @@ class _Work:
     def __init__(self, body: Body, jobs: list[Job], card: Card) -> None:
         self.answer = Answer(body, jobs, card)
         self.choices = [Choice(index, job, body, card) for index, job in enumerate(jobs)]
-        self.arrived: asyncio.Queue[tuple[int, list[Token]]] = asyncio.Queue()
+        self.arrived: Arrivals = asyncio.Queue()
         self.unfinished = len(jobs)
 
-    async def next(self) -> list[dict[str, object]]:
+    async def next(self) -> list[dict[str, Any]]:
         """Wait for tokens and return the choice objects that show them."""
         index, tokens = await self.arrived.get()
         choice = self.choices[index]

@@ -1,7 +1,7 @@
 """Transformers' continuous batching managers behind the interface of the server."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from completion import Job, Token
 from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
@@ -117,7 +117,7 @@ class Engine:
             per_request_processors=True,
             return_logprobs=True,
         )
-        settings = GenerationConfig(eos_token_id=self._eos_ids, **generation)
+        settings = cast(Any, GenerationConfig)(eos_token_id=self._eos_ids, **generation)
         manager = self._model.init_continuous_batching(settings, config)
         # All results arrive in one queue.
         manager.output_router = self._results = self._results or manager.output_router
