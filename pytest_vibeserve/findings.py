@@ -75,7 +75,7 @@ def blame(item: pytest.Item, error: BaseException) -> Iterator[tuple[str, str]]:
     """Whose failure it is, as properties of the test; an error that nobody expected is never the candidate's."""
     if isinstance(error, UsageError):
         yield USAGE, str(error)
-    elif isinstance(error, InfrastructureError):
+    elif isinstance(error, InfrastructureError) or _timed_out(error):
         yield INFRASTRUCTURE, str(error)
     elif isinstance(error, CandidateFailure):
         yield PROPERTY, pack(Check(name=error.check, result="fail", detail=error.message, example=error.example))
@@ -84,13 +84,16 @@ def blame(item: pytest.Item, error: BaseException) -> Iterator[tuple[str, str]]:
             yield PROPERTY, pack(Check(name=item.name, result="inconclusive", detail=str(error)))
     elif isinstance(error, pytest.skip.Exception):
         yield PROPERTY, pack(Check(name=item.name, result="skip", detail=str(error)))
-    elif isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error):
-        yield INFRASTRUCTURE, f"{item.nodeid}: {error}"
     elif isinstance(error, (AssertionError, pytest.fail.Exception)):
         if not _recorded(item, "fail"):
             yield PROPERTY, pack(Check(name=item.name, result="fail", detail=str(error).split("\n", 1)[0]))
     elif isinstance(error, Exception):
         yield INFRASTRUCTURE, f"{item.nodeid}: {type(error).__name__}: {error}"
+
+
+def _timed_out(error: BaseException) -> bool:
+    """Whether pytest-timeout ended the test, which says nothing about the candidate."""
+    return isinstance(error, pytest.fail.Exception) and "pytest-timeout" in str(error)
 
 
 def _recorded(item: pytest.Item, result: str) -> bool:
