@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -30,11 +31,10 @@ def laboratory(into: Path, accuracy: str = ACCURACY, performance: str = PERFORMA
     for name in KEPT:
         shutil.copy(TARGET / name, into / name)
     table = (into / "target.toml").read_text(encoding="utf-8")
-    for line in ("quick_s = 2.5", "quick_s = 6", "quick_s = 3"):
-        if line not in table:
-            raise ValueError(f"the smallest target's loads have changed: no {line}")
-        table = table.replace(line, "quick_s = 1")
-    (into / "target.toml").write_text(table, encoding="utf-8")
+    shortened, changed = re.subn(r"^quick_s = .*$", "quick_s = 1", table, flags=re.MULTILINE)
+    if not changed:
+        raise ValueError("the smallest target's loads say no quick_s")
+    (into / "target.toml").write_text(shortened, encoding="utf-8")
     (into / "test_accuracy.py").write_text(accuracy, encoding="utf-8")
     (into / "test_performance.py").write_text(performance, encoding="utf-8")
     edited(TARGET / "starter", into / "starter")
