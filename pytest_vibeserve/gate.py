@@ -158,7 +158,10 @@ class Gate:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Remember that somebody ended the session; a gate that stops by itself has its verdict."""
-        self.findings.interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
+        stopped_itself = isinstance(excinfo.value, pytest.Session.Interrupted)
+        # Under xdist the controller ends by an exception of xdist's own when a worker has stopped by itself.
+        by_a_worker = type(excinfo.value).__module__.startswith("xdist.")
+        self.findings.interrupted = not (stopped_itself or by_a_worker)
 
     # -- the end
 

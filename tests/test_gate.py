@@ -139,7 +139,8 @@ def test_workers_reach_the_same_verdict_by_the_same_checks(plain: Ended, begun: 
     spread = begun.result("workers")
     assert spread.code == plain.code, spread.output
     names = [{check.name for check in ended.report.verdict.checks} for ended in (plain, spread)]
-    assert names[0] == names[1]
+    # Whether a short load's few answers carry logprobs to be checked is drawn by chance.
+    assert {name.partition(".")[0] for name in names[0] ^ names[1]} <= {"load"}
     assert {m.metric for m in spread.report.measurements} == {m.metric for m in plain.report.measurements}
     assert len(spread.report.tests) == len(plain.report.tests)
 

@@ -163,8 +163,9 @@ def test_a_paused_candidate_is_stopped_with_its_children_until_it_is_resumed(pla
     place.write("subprocess.Popen(['sleep', '3600'])\nserve()\n")
     with place.start(isolation) as server:
         root = server.shared().root
+        # What asked for readiness is a process below it too, for a moment.
+        assert eventually(lambda: len(below(root)) == 2)
         pids = {process.pid for process in below(root)}
-        assert len(pids) == 2
         server.pause()
         assert eventually(lambda: {state(pid) for pid in pids} == {"T"})
         server.resume()
