@@ -79,7 +79,7 @@ class Service:
 
     async def warm(self) -> None:
         """Run one job through the engine."""
-        job = Job((0,) * 8, 4, 0.0, 1.0, 0, None, True, None)
+        job = Job((0,) * 8, 4, 0.0, 1.0, 0, None, True, None, ())
         key = next(self._keys)
         arrived: Arrivals = asyncio.Queue()
         self._waiting[key] = (0, arrived)

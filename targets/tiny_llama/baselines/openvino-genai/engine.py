@@ -1,5 +1,6 @@
 """OpenVINO GenAI's continuous batching pipeline behind the interface of the server."""
 
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Engine:
     @staticmethod
     def refusal(job: Job) -> str | None:
         """Name the field that cannot be served, if any: logprobs of drawn tokens are not the model's own here."""
+        if job.logit_bias:
+            return "logit_bias"
         return "logprobs" if job.logprobs is not None and job.temperature > 0 else None
 
     @property
@@ -62,8 +65,8 @@ class Engine:
             config.top_p = job.top_p
             if job.top_k:
                 config.top_k = job.top_k
-            if job.seed is not None:
-                config.rng_seed = job.seed
+            # The pipeline's own default is one fixed seed, with which every draw of a prompt is the same.
+            config.rng_seed = secrets.randbits(32) if job.seed is None else job.seed
         # One logprob a token is all that the pipeline gives: the chosen one's.
         config.logprobs = int(job.logprobs is not None)
         handle = self._pipeline.add_request(key, ov.Tensor(np.array([job.prompt])), config)

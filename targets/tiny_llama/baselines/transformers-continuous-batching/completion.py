@@ -4,7 +4,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +44,7 @@ class Job:
     seed: int | None
     ignore_eos: bool
     logprobs: int | None
+    logit_bias: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,24 @@ class Body(BaseModel):
     stop: str | list[str] = ""
     n: Annotated[int, Field(ge=1, le=128)] = 1
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    logit_bias: dict[str, float] = Field(default_factory=dict)
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
     stream: bool = False
     stream_options: _StreamOptions = _StreamOptions()
     ignore_eos: bool = False
     return_token_ids: bool = False
     return_tokens_as_token_ids: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one prompt is asked for."""
+        return len(self.prompts) > 1
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """The prompts, each as text or as ids."""
+        if isinstance(self.prompt, list) and self.prompt and not isinstance(self.prompt[0], int):
+            return cast(list[str | list[int]], self.prompt)
+        return [cast(str | list[int], self.prompt)]
 
 
 def read(raw: bytes) -> Body:
@@ -113,11 +126,7 @@ class Card:
         """Return the choices that are asked for, `n` to each prompt; Refusal when one cannot be served."""
         if body.model not in ("", self.name):
             raise Refusal(f"there is no model {body.model!r}", "model", "model_not_found", 404)
-        if body.logit_bias:
-            raise Refusal("this engine is served without logit_bias", "logit_bias")
-        first = body.prompt[0] if body.prompt else None
-        prompts: Any = body.prompt if isinstance(first, list) or _strings(body.prompt) else [body.prompt]
-        return [self._job(body, prompt, draw) for prompt in prompts for draw in range(body.n)]
+        return [self._job(body, prompt, draw) for prompt in body.prompts for draw in range(body.n)]
 
     def _job(self, body: Body, prompt: str | list[int], draw: int) -> Job:
         ids = self._encode(prompt) if isinstance(prompt, str) else prompt
@@ -128,15 +137,17 @@ class Card:
             raise Refusal(message, "max_tokens", "context_length_exceeded")
         seed = None if body.seed is None else (body.seed + draw) % 2**32
         limits = (body.temperature, body.top_p, max(body.top_k, 0))
-        return Job(tuple(ids), body.max_tokens, *limits, seed, body.ignore_eos, body.logprobs)
+        return Job(tuple(ids), body.max_tokens, *limits, seed, body.ignore_eos, body.logprobs, self._bias(body))
+
+    def _bias(self, body: Body) -> tuple[tuple[int, float], ...]:
+        for token in body.logit_bias:
+            if not token.isascii() or not token.isdigit() or int(token) >= self.vocabulary:
+                raise Refusal(f"logit_bias: {token!r} is not a token id of this model", "logit_bias")
+        return tuple((int(token), bias) for token, bias in body.logit_bias.items())
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8")).ids
         return ids
-
-
-def _strings(prompt: object) -> bool:
-    return isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str)
 
 
 class Choice:
@@ -147,6 +158,8 @@ class Choice:
         self.index = index
         self.tokens = 0
         self.finish_reason: Literal["stop", "length"] | None = None
+        # Of several prompts each choice carries its own, in its first event.
+        self._prompt = list(job.prompt) if body.return_token_ids and body.several else None
         self._limit = job.max_tokens
         self._ends = frozenset[int]() if job.ignore_eos else card.eos_ids
         self._body = body
@@ -166,13 +179,17 @@ class Choice:
         logprobs = self._logprobs(given) if given else None
         shown = {"index": self.index, "text": text, "logprobs": logprobs, "finish_reason": self.finish_reason}
         self._characters += len(text)
-        return shown | {"token_ids": ids} if self._body.return_token_ids else shown
+        if self._body.return_token_ids:
+            shown["token_ids"] = ids
+        if self._prompt is not None:
+            shown["prompt_token_ids"], self._prompt = self._prompt, None
+        return shown
 
     def _logprobs(self, tokens: list[Token]) -> dict[str, Any]:
         return {
             "tokens": [self._spelt(token.id) for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [{self._spelt(one): value for one, value in token.top} for token in tokens],
+            "top_logprobs": [{self._spelt(one): value for one, value in reversed(token.top)} for token in tokens],
             "text_offset": [self._characters] * len(tokens),
         }
 
@@ -209,9 +226,8 @@ class Answer:
         return orjson.dumps(self._head | self._prompt_ids() | {"choices": merged, "usage": self._usage(choices)})
 
     def _prompt_ids(self) -> dict[str, Any]:
-        if not self._body.return_token_ids:
-            return {}
-        return {"prompt_token_ids": self._prompts[0] if len(self._prompts) == 1 else self._prompts}
+        alone = self._body.return_token_ids and not self._body.several
+        return {"prompt_token_ids": self._prompts[0]} if alone else {}
 
     def _usage(self, choices: list[Choice]) -> dict[str, int]:
         prompt, answer = sum(map(len, self._prompts)), sum(choice.tokens for choice in choices)
@@ -219,7 +235,7 @@ class Answer:
 
 
 def _merge(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = parts[-1] | {"text": "".join(part["text"] for part in parts)}
+    whole = parts[0] | parts[-1] | {"text": "".join(part["text"] for part in parts)}
     if "token_ids" in whole:
         whole["token_ids"] = [token for part in parts for token in part["token_ids"]]
     said = [part["logprobs"] for part in parts if part["logprobs"]]

@@ -36,6 +36,8 @@ class Engine:
 
         The draws of a batch share one seed, and the logprobs of drawn tokens are not of the model's own distribution.
         """
+        if job.logit_bias:
+            return "logit_bias"
         if job.temperature == 0:
             return None
         return "seed" if job.seed is not None else "logprobs" if job.logprobs is not None else None
