@@ -133,7 +133,9 @@ def choose(logits: NDArray[np.float32], job: Job, random: np.random.Generator) -
     """Return the next id: after the bias the largest logit, or a draw after temperature, then top-k, then top-p."""
     if job.logit_bias:
         logits = logits.copy()
-        logits[[token for token, _ in job.logit_bias]] += np.float32([bias for _, bias in job.logit_bias])
+        logits[[token for token, _ in job.logit_bias]] += np.array(
+            [bias for _, bias in job.logit_bias], dtype=np.float32
+        )
     if job.temperature == 0:
         return int(logits.argmax())
     weights = np.exp((logits.astype(np.float64) - logits.max()) / job.temperature)
