@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pytest_vibeserve.completions import Answer, answer, exchange
-from pytest_vibeserve.errors import CandidateFailure
+import pytest
+
+from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.errors import CandidateFailure, Inconclusive
+from pytest_vibeserve.integrity import idle_rate
 from pytest_vibeserve.load_generator import Exchange, LoadGenerator, Reply, Traffic, bottleneck
+from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.profiler import Observation
 from pytest_vibeserve.report import Ceiling, Check, Comparison, Hint, Measurement
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload
+from pytest_vibeserve.workload import Request, Secret, Vocabulary
 
 Record = Check | Measurement | Comparison | Hint | Ceiling
 Depth = Literal["quick", "full"]
@@ -59,6 +63,22 @@ class Served(Protocol):
         """Let them go on."""
 
 
+class Wire(Protocol):
+    """How the requests of a modality travel."""
+
+    def fresh(self, draws: random.Random, count: int) -> list[Request]:
+        """Fresh requests, numbered from 0."""
+
+    def exchange(self, request: Request, timeout_s: float, at_s: float | None = None) -> Exchange:
+        """The exchange of a request."""
+
+    def answer(self, request: Request, reply: Reply) -> Answer:
+        """What a reply says."""
+
+
+Launcher = Callable[[Path], AbstractContextManager[Served]]
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What every part of a gate shares: the target, its model and vocabulary, the secret, how deep to look."""
@@ -67,26 +87,31 @@ class Contract:
     model: Path
     vocabulary: Vocabulary
     secret: Secret
+    wire: Wire
     depth: Depth
     deadline: float
 
-    @property
-    def remaining_s(self) -> float:
-        """Seconds until the target's wall limit."""
-        return self.deadline - time.monotonic()
+    def allow(self) -> None:
+        """Inconclusive once the target's wall limit is spent."""
+        if time.monotonic() > self.deadline:
+            limit = self.target.limits.wall_s
+            raise Inconclusive(f"the {limit:g} s of limits.wall_s are spent before everything was asked")
 
 
 class Bench:
     """Sends requests to one server and reads what comes back; records go to one callback."""
 
-    def __init__(self, contract: Contract, server: Served, record: Callable[[Record], None]) -> None:
-        """Start the load generator beside the server."""
-        self.contract, self.server, self._record = contract, server, record
+    def __init__(
+        self, contract: Contract, server: Served, record: Callable[[Record], None], launch: Launcher | None = None
+    ) -> None:
+        """Start the load generator beside the server; `launch` starts the same candidate once more."""
+        self.contract, self.server, self._record, self._launch = contract, server, record, launch
         self.target, self.vocabulary, self.depth = contract.target, contract.vocabulary, contract.depth
         self.generator = LoadGenerator(server.host, server.port, server.netns_pid)
         self.generator.__enter__()
         self._purposes: dict[str, int] = {}
         self.observed: dict[str, Observation] = {}
+        self.idle_rate = 0.0
 
     def close(self) -> None:
         """End the load generator; the server is its owner's."""
@@ -96,6 +121,19 @@ class Bench:
         """Keep a check or a measurement for the report."""
         self._record(record)
 
+    @contextmanager
+    def relaunched(self, model: Path) -> Iterator[Bench]:
+        """The candidate started afresh on a folder of the model, in the block; skips where it cannot be started."""
+        if self._launch is None:
+            pytest.skip("a server that already runs cannot be started again on other weights")
+        with self._launch(model) as server, closing(Bench(self.contract, server, self._record)) as bench:
+            yield bench
+
+    def notice_idling(self) -> None:
+        """Learn what CPU time the server uses when it has nothing to do, before it has seen more than one request."""
+        self.send_closed([replace(self.fresh("idle", 1)[0], max_tokens=1)], 1)
+        self.idle_rate = idle_rate(self.server.cpu_seconds)
+
     def draws(self, purpose: str) -> random.Random:
         """Random numbers for one purpose; asked for twice, the second stream is a fresh one."""
         count = self._purposes[purpose] = self._purposes.get(purpose, 0) + 1
@@ -103,7 +141,7 @@ class Bench:
 
     def fresh(self, purpose: str, count: int) -> list[Request]:
         """Fresh requests by the target's mix."""
-        return list(islice(Workload(self.target, self.vocabulary, self.draws(purpose)).requests(), count))
+        return self.contract.wire.fresh(self.draws(purpose), count)
 
     def ask(self, requests: Sequence[Request], concurrency: int = 1) -> list[Answer]:
         """Answers in the order of the requests, sent in a closed loop."""
@@ -114,29 +152,37 @@ class Bench:
         replies = {reply.id: reply for reply in self.send(exchanges, concurrency).replies}
         return [replies[exchange.id] for exchange in exchanges]
 
-    def send_closed(self, requests: Sequence[Request], concurrency: int) -> Traffic:
-        """Traffic of requests in a closed loop."""
+    def send_closed(self, requests: Sequence[Request], concurrency: int, deadline_s: float = DEADLINE_S) -> Traffic:
+        """Traffic of requests in a closed loop; what has no answer at the deadline has failed."""
         limit = self.target.limits.longest_wait_s
-        return self.send([exchange(request, limit) for request in requests], concurrency)
+        wire = self.contract.wire
+        return self.send([wire.exchange(request, limit) for request in requests], concurrency, deadline_s)
 
-    def send(self, exchanges: Sequence[Exchange], concurrency: int) -> Traffic:
+    def send(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float = DEADLINE_S) -> Traffic:
         """Traffic of a closed loop."""
-        return self._checked(self.generator.closed(list(exchanges), concurrency))
+        self.contract.allow()
+        return self._checked(self.generator.closed(list(exchanges), concurrency, deadline_s=deadline_s))
 
-    def send_on_schedule(self, requests: Sequence[Request], arrivals: Iterable[float]) -> Traffic:
-        """Traffic of an open loop; `arrivals` are seconds from its start."""
+    def send_on_schedule(
+        self, requests: Sequence[Request], arrivals: Iterable[float], most_in_flight: int = 0
+    ) -> Traffic:
+        """Traffic of an open loop; `arrivals` are seconds from its start, and 0 is no cap on those in flight."""
+        self.contract.allow()
         limit = self.target.limits.longest_wait_s
         return self._checked(
-            self.generator.open([exchange(r, limit, at) for r, at in zip(requests, arrivals, strict=True)])
+            self.generator.open(
+                [self.contract.wire.exchange(r, limit, at) for r, at in zip(requests, arrivals, strict=True)],
+                most_in_flight=most_in_flight,
+            )
         )
 
     def answers(self, requests: Sequence[Request], traffic: Traffic) -> list[Answer]:
         """The traffic's replies as answers, in the order of the requests."""
         replies = {reply.id: reply for reply in traffic.replies}
-        return [answer(request, replies[request.id], self.vocabulary) for request in requests]
+        return [self.contract.wire.answer(request, replies[request.id]) for request in requests]
 
     def _checked(self, traffic: Traffic) -> Traffic:
-        faults = [reply.error for reply in traffic.replies if reply.error]
+        faults = [reply.error for reply in traffic.replies if reply.error and not reply.cancelled]
         deadline = time.monotonic() + (ENDING_S if faults else 0)
         while self.server.alive() and time.monotonic() < deadline:
             time.sleep(0.05)

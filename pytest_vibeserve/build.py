@@ -8,19 +8,20 @@ from pathlib import Path
 
 from pytest_vibeserve.candidate import Build, Candidate
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError, UsageError
-from pytest_vibeserve.isolation.bubblewrap import NOBODY
 from pytest_vibeserve.isolation.errand import Event
 from pytest_vibeserve.isolation.interpreter import offered
-from pytest_vibeserve.isolation.levels import SEPARATE, errand, places
+from pytest_vibeserve.isolation.levels import DOCKER, SEPARATE, errand, places
 from pytest_vibeserve.isolation.supervised import Supervised
-from pytest_vibeserve.isolation.view import View, resolved
+from pytest_vibeserve.isolation.view import NOBODY, View, resolved
 from pytest_vibeserve.log import Log
 from pytest_vibeserve.source_tree import copy_tree, entries, hook_faults, is_binary, tree_digest
+
+CODE_FOLDER = "code"
 
 
 def freeze(candidate: Candidate, private: Path) -> Path:
     """A copy below `private` with the candidate's digest; UsageError when the folder was changed after it was read."""
-    code = private / "code"
+    code = private / CODE_FOLDER
     copy_tree(candidate.folder, code)
     if tree_digest(code) != candidate.digest:
         raise UsageError(f"{candidate.folder} was changed while it was read: run again, and leave it alone meanwhile")
@@ -32,7 +33,7 @@ def build(made: Build, level: str, view: View, log: Log) -> None:
 
     Binaries are taken out first, so that those that are served were made here from source.
     """
-    _prepare(view.code, for_nobody=level == SEPARATE)
+    _prepare(view.code, for_nobody=level in (SEPARATE, DOCKER))
     log.begin(f"build: {' '.join(made.command)}")
     command = resolved(made.command, offered())
     check_program("build.command", command[0], view.code, places(level, view)[0])

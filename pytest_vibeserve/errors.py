@@ -33,6 +33,14 @@ class InfrastructureError(VibeserveError):
     """The machine or the gate itself failed; nothing is said about the candidate."""
 
 
+class ContractBroken(AssertionError):
+    """The candidate failed a check; the message is one readable sentence."""
+
+
+class Inconclusive(Exception):
+    """More samples would be needed than the limits allow; neither accepted nor rejected."""
+
+
 class CandidateFailure(Exception):
     """The candidate failed before it could be judged; becomes a failed check in the report.
 

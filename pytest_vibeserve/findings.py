@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import pytest
 
-from pytest_vibeserve.errors import CandidateFailure, InfrastructureError, UsageError
-from pytest_vibeserve.judge import Inconclusive
+from pytest_vibeserve.errors import CandidateFailure, Inconclusive, InfrastructureError, UsageError
 from pytest_vibeserve.report import Ceiling, Check, Comparison, Hint, Measurement
 
 PROPERTY = "vibeserve"
@@ -41,6 +41,7 @@ class Findings:
     infrastructure: list[str] = field(default_factory=list)
     usage: list[str] = field(default_factory=list)
     passed_accuracy: set[str] = field(default_factory=set)
+    expected: list[str] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     deselected: int = 0
@@ -55,6 +56,12 @@ class Findings:
         """Every check, a failed one first."""
         order = {"fail": 0, "inconclusive": 1, "skip": 2, "pass": 3}
         return tuple(sorted(self.of(Check), key=lambda check: order[check.result]))
+
+    @property
+    def unmatched(self) -> list[str]:
+        """The tests that were collected and not run, or run more or less often than they were collected."""
+        wanted, ran = Counter(self.expected), Counter(self.ran)
+        return sorted({*(wanted - ran), *(ran - wanted)})
 
     def take(self, name: str, value: str) -> None:
         """Take in one property of a test's report; properties of others are passed over."""

@@ -13,12 +13,20 @@ import pytest
 from pytest_vibeserve import terminal
 from pytest_vibeserve.bench import Record
 from pytest_vibeserve.candidate import tree_digest
-from pytest_vibeserve.errors import CandidateFailure, ExitCode, InfrastructureError, UsageError
+from pytest_vibeserve.errors import (
+    CandidateFailure,
+    ContractBroken,
+    ExitCode,
+    Inconclusive,
+    InfrastructureError,
+    UsageError,
+)
 from pytest_vibeserve.evaluator import Evaluator
+from pytest_vibeserve.exports import write_exports
 from pytest_vibeserve.findings import PROPERTY, Findings, blame, pack
-from pytest_vibeserve.judge import ContractBroken, Inconclusive, Judge
+from pytest_vibeserve.modalities import Judging
 from pytest_vibeserve.plugin import option
-from pytest_vibeserve.report import CandidatePart, Measurement, Report, write_atomically, write_report
+from pytest_vibeserve.report import CandidatePart, Measurement, Report, write_report
 from pytest_vibeserve.session import Session, Sharing
 from pytest_vibeserve.settings import Settings, read_settings
 from pytest_vibeserve.verdict import Run, assemble
@@ -62,7 +70,7 @@ class Gate:
     # -- what a test asks for
 
     @contextmanager
-    def judging(self, item: pytest.Item) -> Iterator[Judge]:
+    def judging(self, item: pytest.Item) -> Iterator[Judging]:
         """The Judge for one test."""
         with self.session.judging() as judge:
             yield judge
@@ -101,6 +109,15 @@ class Gate:
                 if self._config.pluginmanager.hasplugin("xdist"):
                     item.add_marker(pytest.mark.xdist_group(GROUP))
         items.sort(key=_is_performance)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note what is to run, to be held against what did."""
+        self.findings.expected[:] = [item.nodeid for item in session.items]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Note the same where workers collect."""
+        self.findings.expected[:] = ids
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count what was left out: an acceptance must say so."""
@@ -172,6 +189,7 @@ class Gate:
         self.session.close()
         if self._is_worker:
             return
+        self.findings.records.extend(self.session.last_checks())
         if self.findings.usage:
             session.exitstatus = ExitCode.USAGE
             return
@@ -181,8 +199,7 @@ class Gate:
             self.findings.infrastructure.append("pytest itself failed; see the traceback above")
         self.report = self._report(isolation)
         write_report(self.report, self.settings.report)
-        if self.settings.markdown:
-            write_atomically(self.settings.markdown, terminal.markdown(self.report))
+        write_exports(self.report, self.settings)
         self._to_junit(self.report)
         if not self.findings.interrupted:
             session.exitstatus = self.report.verdict.exit_code
@@ -209,7 +226,12 @@ class Gate:
         xml.add_global_property("vibeserve.outcome", report.verdict.outcome)
         xml.add_global_property("vibeserve.reason", report.verdict.reason)
         for found in report.measurements:
-            xml.add_global_property(f"vibeserve.{found.metric}@{found.load}", f"{found.value:.6g} {found.unit}")
+            name = f"vibeserve.{found.metric}@{found.load}"
+            xml.add_global_property(name, f"{found.value:.6g} {found.unit}")
+            xml.add_global_property(f"{name}.interval", f"{found.low:.6g} to {found.high:.6g} {found.unit}")
+        if compared := report.comparison:
+            gain = f"{compared.gain:.4g} [{compared.low:.4g}, {compared.high:.4g}] {compared.conclusion}"
+            xml.add_global_property(f"vibeserve.{compared.metric}@{compared.load}.gain", gain)
 
     def _report(self, isolation: str) -> Report:
         folder = self.settings.candidate

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-
-import numpy as np
+from math import ceil, floor, inf, isinf, nan
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.target import LATENCY, check_metric
+from pytest_vibeserve.loads import LATENCY, Slo
+from pytest_vibeserve.target import check_metric
 
 MILLISECONDS = 1000.0
+WHOLE = ("e2e_latency", "queueing")
+"""Latencies that an answer without a stream has too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The answers of one block of load and how long it took from the first send to the last byte (seconds)."""
+    """The answers of one block of load and how long it took from the first send to the last byte (seconds).
+
+    Every request that was issued is here, the failed ones with their fault; `slo` is what each should have kept.
+    """
 
     answers: tuple[Answer, ...]
     wall_s: float
     open_loop: bool = False
+    slo: Slo = field(default_factory=Slo)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether some request of it was not answered."""
+        return any(answer.fault for answer in self.answers)
 
     @property
     def tokens(self) -> int:
@@ -29,28 +40,75 @@ class Block:
 
 
 def measure(metric: str, block: Block) -> float:
-    """One metric of one block: tokens/s, requests/s, or milliseconds at a percentile (`ttft_p50`)."""
-    if metric == "output_throughput":
-        return block.tokens / block.wall_s
-    if metric == "request_throughput":
-        return len(block.answers) / block.wall_s
+    """One metric of one block: tokens/s, requests/s, a share, or milliseconds at a percentile (`ttft_p50`).
+
+    A request that failed took for ever: it counts in no rate, and in a latency as infinite.
+    """
+    rates: dict[str, Callable[[], float]] = {
+        "output_throughput": lambda: block.tokens / block.wall_s,
+        "request_throughput": lambda: sum(not answer.fault for answer in block.answers) / block.wall_s,
+        "goodput": lambda: _good(block) / block.wall_s,
+        "slo_attainment": lambda: _good(block) / len(block.answers) if block.answers else nan,
+    }
+    if metric in rates:
+        return rates[metric]()
     check_metric(metric)
     named = LATENCY.fullmatch(metric)
     assert named is not None
-    values = list(latencies(named["latency"], block))
-    return float(np.percentile(values, int(named["percentile"]))) * MILLISECONDS if values else float("nan")
+    values = sorted(latencies(named["latency"], block))
+    return percentile(values, float(named["percentile"])) * MILLISECONDS
+
+
+def percentile(ascending: Sequence[float], percent: float) -> float:
+    """A percentile with linear interpolation, which may be infinite; NaN of nothing."""
+    if not ascending:
+        return nan
+    place = percent / 100 * (len(ascending) - 1)
+    low, high = ascending[floor(place)], ascending[ceil(place)]
+    return (
+        high if low == high or (isinf(high) and place > floor(place)) else low + (high - low) * (place - floor(place))
+    )
 
 
 def latencies(name: str, block: Block) -> Iterator[float]:
-    """Seconds, one a request (one a gap for itl); an open loop counts from the scheduled time of sending."""
+    """Seconds, one a request (one a gap for itl); an open loop counts from the scheduled time of sending.
+
+    `queueing` is the wait from the schedule to the sending.
+    """
+    for answer in block.answers:
+        if name not in WHOLE and not answer.request.stream:
+            continue  # An answer sent whole says nothing of when its tokens were made.
+        yield from _latency(name, answer, answer.scheduled_s if block.open_loop else answer.sent_s)
+
+
+def _latency(name: str, answer: Answer, start: float) -> Sequence[float]:
+    if name == "queueing":
+        return (answer.sent_s - answer.scheduled_s,)
+    if answer.fault and name in ("ttft", "e2e_latency"):
+        return (inf,)
     of: dict[str, Callable[[Answer, float], Sequence[float]]] = {
         "ttft": _ttft,
         "tpot": _tpot,
         "itl": _itl,
         "e2e_latency": lambda answer, start: (answer.done_s - start,),
     }
+    return of[name](answer, start)
+
+
+def _good(block: Block) -> int:
+    """How many of the issued requests were answered whole and kept every latency of the block's SLO.
+
+    A request keeps `itl` when its longest gap does; one that has no such latency, a single token's tpot, keeps it.
+    """
+    good = 0
     for answer in block.answers:
-        yield from of[name](answer, answer.scheduled_s if block.open_loop else answer.sent_s)
+        start = answer.scheduled_s if block.open_loop else answer.sent_s
+        good += not answer.fault and all(_longest(name, answer, start) <= bound for name, bound in block.slo.bounds)
+    return good
+
+
+def _longest(name: str, answer: Answer, start: float) -> float:
+    return max(_latency(name, answer, start), default=inf if name == "ttft" else 0.0)
 
 
 def _ttft(answer: Answer, start: float) -> Sequence[float]:

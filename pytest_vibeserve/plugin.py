@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_vibeserve.evaluator import Evaluator
-    from pytest_vibeserve.judge import Judge
+    from pytest_vibeserve.modalities import Judging
 
 OPTIONS = (
     ("target", "NAME|PATH", "the target to judge by; without it this plugin does nothing"),
@@ -20,10 +20,16 @@ OPTIONS = (
     ("profile", "NAME", "profile of the target: full (default), tiny, ..."),
     ("depth", "quick|full", "full (default) is what acceptance means; quick is for iterating"),
     ("report", "FILE", "where the report goes (default: report.json)"),
-    ("markdown", "FILE", "also write the summary as Markdown (default: $GITHUB_STEP_SUMMARY where it is set)"),
+    ("markdown", "FILE", "also write the summary as Markdown (default: below what is in $GITHUB_STEP_SUMMARY)"),
+    ("bencher", "FILE", "also write the measurements in Bencher Metric Format"),
+    ("github-benchmark", "FILE", "also write them for github-action-benchmark: FILE.bigger.json, FILE.smaller.json"),
+    ("alpha", "SHARE", "chance of a wrong 'better' against the baseline, over all looks at it (default: 0.025)"),
     ("server-log", "FILE", "keep the candidate's own output here"),
     ("nonce", "TEXT", "a word to find again in the report"),
 )
+
+
+FLAGS = (("strict", "accept nothing that ran unisolated: where candidates cannot be kept apart, exit with 3"),)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, text in OPTIONS:
         group.addoption(f"--vibeserve-{name}", metavar=metavar, default=None, help=text)
         parser.addini(f"vibeserve_{name.replace('-', '_')}", f"twin of --vibeserve-{name}", default="")
+    for name, text in FLAGS:
+        group.addoption(f"--vibeserve-{name}", action="store_const", const="yes", default=None, help=text)
+        parser.addini(f"vibeserve_{name}", f"twin of --vibeserve-{name}: yes or no", default="")
 
 
 @pytest.hookimpl(trylast=True)
@@ -44,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         config.pluginmanager.register(Gate.configured(config), "vibeserve-gate")
         return
-    stray = [f"--vibeserve-{name}" for name, _, _ in OPTIONS if config.getoption(f"vibeserve_{name.replace('-', '_')}")]
+    names = [name for name, *_ in (*OPTIONS, *FLAGS)]
+    stray = [f"--vibeserve-{name}" for name in names if config.getoption(f"vibeserve_{name.replace('-', '_')}")]
     if stray:
         raise pytest.UsageError(f"{stray[0]} needs a target: add --vibeserve-target NAME")
 
@@ -56,7 +66,7 @@ def option(config: pytest.Config, name: str) -> str:
 
 
 @pytest.fixture
-def judge(request: pytest.FixtureRequest) -> Iterator[Judge]:
+def judge(request: pytest.FixtureRequest) -> Iterator[Judging]:
     """The Judge: accepts or refuses the answers of the candidate under `--vibeserve-candidate` or `--vibeserve-url`."""
     with _gate(request).judging(request.node) as judge:
         yield judge

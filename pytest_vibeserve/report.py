@@ -75,6 +75,25 @@ class Ceiling(_Record):
     derivation: str
 
 
+class Gain(_Record):
+    """Candidate against baseline on one objective: a ratio with its interval, above 1 is better."""
+
+    metric: str
+    gain: float
+    low: float
+    high: float
+    conclusion: Literal["better", "worse", "no difference shown"]
+
+
+class Conditions(_Record):
+    """What the machine was like during a comparison, by looks between its blocks."""
+
+    canary_drift: float = Field(description="largest distance of a fixed piece of work from its median, as a share")
+    pressure: float | None = Field(default=None, description="share of the time in which some task waited for a core")
+    foreign: float = Field(default=0.0, description="largest share of all cores that other programs took in a block")
+    clock_mhz: tuple[float, float] | None = Field(default=None, description="slowest and fastest clock seen")
+
+
 class Comparison(_Record):
     """Candidate against baseline on the headline, measured interleaved; `gain` is a ratio, above 1 is better."""
 
@@ -90,7 +109,17 @@ class Comparison(_Record):
     baseline_value: float
     candidate_value: float
     unit: str
-    ratios: tuple[float, ...] = ()
+    ratios: tuple[float, ...] = Field(default=(), description="one for each ABBA or BAAB, which is two pairs of blocks")
+    confidence: float = Field(default=0.95, description="of the interval, over all looks at it together")
+    noise: float | None = Field(default=None, description="standard deviation of a block's logarithm, by equal blocks")
+    dropped: int = Field(
+        default=0, description="pairs that do not count because the machine was not the same throughout"
+    )
+    unsteady: int = Field(default=0, description="pairs that count although it was not: most of the first were such")
+    ended: Literal["decided", "out of reach", "pairs spent", "time spent"] = "pairs spent"
+    conditions: Conditions | None = None
+    objectives: tuple[Gain, ...] = Field(default=(), description="every objective at this load, the headline first")
+    relation: Literal["dominates", "dominated", "incomparable", "not shown"] | None = None
 
 
 class TargetPart(_Record):
@@ -159,6 +188,8 @@ class Report(_Record):
     hints: tuple[Hint, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     tests: tuple[str, ...] = Field(default=(), description="node ids that ran")
+    expected: tuple[str, ...] = Field(default=(), description="node ids that were collected to run")
+    skipped: tuple[str, ...] = Field(default=(), description="node ids that ran and were skipped")
     wall_s: float = 0.0
     started: str = ""
     command: str = ""

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from pytest_vibeserve.build import build, check_program, freeze
+from pytest_vibeserve.build import CODE_FOLDER, build, check_program, freeze
 from pytest_vibeserve.candidate import Candidate
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.external import ExternalServer
 from pytest_vibeserve.isolation import processes
 from pytest_vibeserve.isolation.errand import Errand, Event
 from pytest_vibeserve.isolation.interpreter import offered
-from pytest_vibeserve.isolation.levels import UNISOLATED, errand, level_for, places
-from pytest_vibeserve.isolation.network import HOST
+from pytest_vibeserve.isolation.levels import NAMESPACED, errand, level_for, places
+from pytest_vibeserve.isolation.network import HOST, listeners
 from pytest_vibeserve.isolation.supervised import Supervised
 from pytest_vibeserve.isolation.view import View, resolved
 from pytest_vibeserve.log import Log
 from pytest_vibeserve.shared_server import SharedServer
-from pytest_vibeserve.source_tree import remove_tree
+from pytest_vibeserve.source_tree import remove_tree, tree_digest
 
 __all__ = ["ExternalServer", "Launch", "Server", "free_port"]
 
@@ -37,7 +37,7 @@ _GRACE_S = 15.0
 class Launch:
     """How a candidate is started: longest start (seconds), memory limit (GiB, None for none), its log, and isolation.
 
-    `isolation` is "auto" (the best level here), "bwrap" (that or InfrastructureError) or "none".
+    `isolation` is one of `levels.WISHES`: "auto" is the best level here, "strict" that or InfrastructureError.
     """
 
     startup_s: float
@@ -46,19 +46,30 @@ class Launch:
     isolation: str = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a start went: where it listens, how it is kept apart, seconds until ready, digest of what is served."""
+
+    port: int
+    isolation: str
+    startup_s: float
+    digest: str
+
+
 class Server:
     """A running candidate; `netns_pid` is a process in its network namespace, None where it shares the host's."""
 
-    def __init__(self, run: Supervised, port: int, isolation: str, log: Path, startup_s: float) -> None:
+    def __init__(self, run: Supervised, log: Path, start: _Start) -> None:
         self._run = run
+        self._digest = start.digest
         self._used_s = 0.0
         self._leftovers: tuple[str, ...] | None = None
         self.host = HOST
-        self.port = port
-        self.netns_pid = None if isolation == UNISOLATED else run.root
-        self.isolation = isolation
+        self.port = start.port
+        self.netns_pid = run.root if start.isolation in NAMESPACED else None
+        self.isolation = start.isolation
         self.log = log
-        self.startup_s = startup_s
+        self.startup_s = start.startup_s
 
     @classmethod
     def start(cls, candidate: Candidate, model: Path, *, launch: Launch) -> Self:
@@ -80,18 +91,20 @@ class Server:
     @classmethod
     def _served(cls, candidate: Candidate, level: str, view: View, launch: Launch, log: Log) -> Self:
         limit = min(launch.startup_s, candidate.serve.startup_timeout_s or launch.startup_s)
+        digest = tree_digest(view.code)
         for _ in range(_PORTS_TRIED):
-            port = free_port() if level == UNISOLATED else _PORT
+            port = _PORT if level in NAMESPACED else free_port()
             asked = replace(_errand(candidate, level, view, port, log), ready_within_s=limit)
             begun = time.monotonic()
             with ExitStack() as undo:
                 run = undo.enter_context(Supervised(asked))
                 event = run.wait_for({"ready", "unready", "ended", "broken"}, limit + _GRACE_S)
-                if event is not None and event.name == "ready":
+                stranger = level not in NAMESPACED and bool(listeners(port) - processes.sockets_below(run.root))
+                if event is not None and event.name == "ready" and not stranger:
                     undo.pop_all()
-                    return cls(run, port, level, log.path, time.monotonic() - begun)
+                    return cls(run, log.path, _Start(port, level, time.monotonic() - begun, digest))
                 run.let_go(keep=True)
-            if level != UNISOLATED or not _taken(port):
+            if level in NAMESPACED or not (stranger or _taken(port)):
                 raise _failure(event, candidate, limit, log)
         raise InfrastructureError(f"{_PORTS_TRIED} free ports were each taken by another program before the candidate")
 
@@ -136,10 +149,15 @@ class Server:
         processes.send(signal.SIGCONT, processes.below(self._run.root))
 
     def stop(self) -> tuple[str, ...]:
-        """Kill it with all its children and remove the private copy; names what survived, which should be nothing."""
+        """Kill it with all its children and remove the private copy.
+
+        Names what survived, and the copy where it is no longer what was started; both should be nothing.
+        """
         if self._leftovers is None:
-            self._leftovers = self._run.let_go()
-            remove_tree(Path(self._run.errand.remove))
+            survivors, private = self._run.let_go(keep=True), Path(self._run.errand.remove)
+            same = tree_digest(private / CODE_FOLDER) == self._digest
+            self._leftovers = survivors if same else (*survivors, "its own files were changed while it served")
+            remove_tree(private)
         return self._leftovers
 
 

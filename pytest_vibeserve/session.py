@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,12 +18,17 @@ from pytest_vibeserve.bench import Bench, Contract, Record, Served
 from pytest_vibeserve.candidate import load_candidate, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.evaluator import Evaluator, Rival
-from pytest_vibeserve.judge import Judge
+from pytest_vibeserve.judge import Judge, prepared
+from pytest_vibeserve.modalities import Judging, judge_of, wire_of
 from pytest_vibeserve.reference import model_folder
+from pytest_vibeserve.report import Check
+from pytest_vibeserve.scan import Suspicion, scan
 from pytest_vibeserve.server import ExternalServer, Launch, Server
 from pytest_vibeserve.settings import Settings
 from pytest_vibeserve.shared_server import SharedServer
 from pytest_vibeserve.workload import Secret, Vocabulary
+
+STRICT_URL = "a server that already runs is not isolated: give its folder with --vibeserve-candidate DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Session:
         self._stack = ExitStack()
         self._deadline = time.monotonic() + settings.target.limits.wall_s
         self._failure: CandidateFailure | None = None
+        self._served: list[Server] = []
         if shared and shared.failure:
             self._failure = CandidateFailure(*shared.failure)
 
@@ -74,10 +81,11 @@ class Session:
     @cached_property
     def contract(self) -> Contract:
         """The shared ground of every check; makes the model on first use."""
-        model = model_folder(self._settings.target)
-        return Contract(
-            self._settings.target, model, Vocabulary(model), self.secret, self._settings.depth, self._deadline
-        )
+        target = self._settings.target
+        model = model_folder(target)
+        vocabulary = Vocabulary(model)
+        wire = wire_of(target, vocabulary, model)
+        return Contract(target, model, vocabulary, self.secret, wire, self._settings.depth, self._deadline)
 
     @property
     def server(self) -> Served:
@@ -94,36 +102,65 @@ class Session:
     def _server(self) -> Served:
         if self._shared and self._shared.server:
             return self._shared.server
+        if self._settings.url and self._settings.strict:
+            raise InfrastructureError(f"strict: {STRICT_URL}")
         if self._settings.url:
             return self._stack.enter_context(ExternalServer(self._settings.url))
         assert self._settings.candidate is not None
         return self._started(self._settings.candidate, self._settings.server_log)
 
+    @contextmanager
+    def _again(self, model: Path) -> Iterator[Served]:
+        assert self._settings.candidate is not None
+        server = self._start(self._settings.candidate, model, None)
+        try:
+            yield server
+        finally:
+            server.stop()
+
     def _started(self, folder: Path, log: Path | None) -> Server:
+        server = self._start(folder, self.contract.model, log)
+        self._stack.callback(server.stop)
+        return server
+
+    def _start(self, folder: Path, model: Path, log: Path | None) -> Server:
         limits = self._settings.target.limits
         candidate = load_candidate(folder)
         if log is None:
             scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vibeserve-log-"))
             log = Path(scratch) / "server.log"
-        launch = Launch(startup_s=limits.startup_s, memory_gib=limits.memory_gib, log=log)
-        server = Server.start(candidate, self.contract.model, launch=launch)
-        self._stack.callback(server.stop)
+        isolation = "strict" if self._settings.strict else "auto"
+        launch = Launch(startup_s=limits.startup_s, memory_gib=limits.memory_gib, log=log, isolation=isolation)
+        server = Server.start(candidate, model, launch=launch)
+        if folder == self._settings.candidate:
+            self._served.append(server)
         return server
 
     @cached_property
     def bench(self) -> Bench:
         """The bench of the candidate."""
-        return self._bench(self.server, self._record)
+        bench = self._bench(self.server, self._record)
+        if self.contract.target.modality == "text" and not self._settings.url:
+            bench.notice_idling()
+        return bench
 
     def _bench(self, server: Served, record: Callable[[Record], None]) -> Bench:
-        bench = Bench(self.contract, server, record)
+        bench = Bench(self.contract, server, record, self._again if self._settings.candidate else None)
         self._stack.callback(bench.close)
         return bench
 
     @cached_property
-    def judge(self) -> Judge:
-        """The Judge of the candidate's answers."""
-        return Judge(self.bench)
+    def judge(self) -> Judging:
+        """The Judge of the candidate's answers; that of text reads its reference while the candidate starts."""
+        contract = self.contract
+        if contract.target.modality != "text":
+            return judge_of(self.bench, contract.model)
+        if self._settings.candidate and not self._shared:
+            load_candidate(self._settings.candidate)
+        reading = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
+            prepared, contract.model, contract.target, contract.vocabulary, contract.depth
+        )
+        return Judge(self.bench, contract.model, reading.result, self.suspicion.sampling)
 
     @cached_property
     def rival(self) -> Rival | None:
@@ -136,10 +173,10 @@ class Session:
         except CandidateFailure as failure:
             raise InfrastructureError(f"the baseline {folder.name} does not serve: {failure}") from failure
         bench = self._bench(server, lambda record: None)
-        return Rival(bench, folder.name, tree_digest(folder))
+        return Rival(bench, folder.name, tree_digest(folder), self._settings.alpha)
 
     @contextmanager
-    def judging(self) -> Iterator[Judge]:
+    def judging(self) -> Iterator[Judging]:
         """The Judge, beside other workers that judge."""
         with self._turn(fcntl.LOCK_SH):
             yield self.judge
@@ -158,6 +195,25 @@ class Session:
         with open(self._shared.lock, "rb") as lock:
             fcntl.flock(lock, kind)
             yield
+
+    @cached_property
+    def suspicion(self) -> Suspicion:
+        """What stands out in the candidate's source; `suspicion.sampling` says how many times as much to audit."""
+        folder = self._settings.candidate
+        if folder is None:
+            return Suspicion()
+        build = load_candidate(folder).build
+        return scan(folder, build.command if build else ())
+
+    def last_checks(self) -> Iterator[Check]:
+        """What is known once everything is stopped: what stood out in the source, and what was left behind."""
+        if self._served:
+            yield self.suspicion.check
+            left = [name for server in self._served for name in server.stop()]
+            detail = "; ".join(left[:5]) if left else "nothing of the candidate outlived it, and its files are the same"
+            yield Check(
+                name="residue", result="fail" if left else "pass", statistic=len(left), threshold=0, detail=detail
+            )
 
     @property
     def isolation(self) -> str:

@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
+from pytest_vibeserve.statistics import ALPHA
 from pytest_vibeserve.target import Target, load_target
+
+LARGEST_ALPHA = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Settings:
     markdown: Path | None
     server_log: Path | None
     nonce: str
+    strict: bool = False
+    markdown_is_shared: bool = False
+    bencher: Path | None = None
+    github_benchmark: Path | None = None
+    alpha: float = ALPHA
 
     @property
     def command(self) -> str:
@@ -39,6 +47,9 @@ class Settings:
         if self.target.profile != "full":
             parts += ["--vibeserve-profile", self.target.profile]
         parts += ["--vibeserve-depth", self.depth]
+        if self.baseline and self.alpha != ALPHA:
+            parts += ["--vibeserve-alpha", f"{self.alpha:g}"]
+        parts += ["--vibeserve-strict"] if self.strict else []
         return shlex.join(parts)
 
 
@@ -58,7 +69,8 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
     depth = option("depth") or "full"
     if depth not in ("quick", "full"):
         raise UsageError(f"--vibeserve-depth takes quick or full, not {depth!r}")
-    markdown = option("markdown") or os.environ.get("GITHUB_STEP_SUMMARY", "")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    markdown = option("markdown") or summary
     return Settings(
         target=target,
         candidate=_folder(base, candidate, target) if candidate else None,
@@ -69,7 +81,29 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
         markdown=base / markdown if markdown else None,
         server_log=base / option("server-log") if option("server-log") else None,
         nonce=option("nonce"),
+        strict=_is_yes(option("strict")),
+        markdown_is_shared=bool(summary) and base / markdown == base / summary,
+        bencher=base / option("bencher") if option("bencher") else None,
+        github_benchmark=base / option("github-benchmark") if option("github-benchmark") else None,
+        alpha=_alpha(option("alpha")),
     )
+
+
+def _alpha(given: str) -> float:
+    """A chance; UsageError for what is none, and for one so large that anything would be called better."""
+    try:
+        alpha = float(given or ALPHA)
+    except ValueError:
+        alpha = -1.0
+    if not 0 < alpha <= LARGEST_ALPHA:
+        raise UsageError(f"--vibeserve-alpha takes a chance above 0 and up to {LARGEST_ALPHA}, not {given!r}")
+    return alpha
+
+
+def _is_yes(said: str) -> bool:
+    if said not in ("", "yes", "no", "true", "false"):
+        raise UsageError(f"vibeserve_strict takes yes or no, not {said!r}")
+    return said in ("yes", "true")
 
 
 def _is_address(url: str) -> bool:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
+from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, UNDER_SLO, Lengths
+from pytest_vibeserve.loads import Load as Load
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 TARGET_FILE = "target.toml"
 Scalar = bool | int | float | str
-RATES = ("output_throughput", "request_throughput")
-LATENCIES = ("ttft", "tpot", "itl", "e2e_latency")
-LATENCY = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?)")
-"""A latency at a percentile, as objectives name it: `ttft_p50`, in milliseconds."""
-
-
-def _ascending(lengths: tuple[int, int]) -> tuple[int, int]:
-    if not 1 <= lengths[0] <= lengths[1]:
-        raise ValueError("should be [least, most], each at least 1")
-    return lengths
-
-
-Lengths = Annotated[tuple[int, int], AfterValidator(_ascending)]
 
 
 class _Part(BaseModel):
@@ -83,17 +71,6 @@ class Mix(_Part):
     output_tokens: Lengths = Field(description="[least, most] tokens of an answer")
 
 
-class Load(_Part):
-    """One level of load: closed loop at a concurrency, or open loop with Poisson arrivals at a rate per second."""
-
-    name: str = Field(description="what objectives and tests call this load")
-    arrival: Literal["closed", "poisson"] = Field(default="closed", description="closed loop, or Poisson arrivals")
-    concurrency: int = Field(default=1, ge=1, description="requests in flight in a closed loop")
-    rate: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="Poisson arrivals per second")
-    quick_s: float = Field(default=3.0, gt=0, description="seconds of load in a quick gate")
-    full_s: float = Field(default=10.0, gt=0, description="seconds of load in a full gate")
-
-
 class Objective(_Part):
     """One thing that is measured at one load; the first objective of a target is its headline."""
 
@@ -108,7 +85,39 @@ class Audit(_Part):
     """How much is audited; requests per depth."""
 
     quick: int = Field(default=24, ge=4, description="requests of a quick audit")
-    full: int = Field(default=160, ge=8, description="requests of a full audit")
+    full: int = Field(default=2301, ge=8, description="requests of a full audit; the default sees a fault in 1 of 500")
+
+
+class Chat(_Part):
+    """What chats of a `chat-json` target carry."""
+
+    schemas: bool = Field(default=True, description="half of the audited chats constrain the answer by a JSON Schema")
+    predictions: bool = Field(default=False, description="clients send a `prediction`, which must change nothing")
+    whitespace: Literal["compact", "spaced", "any"] = Field(
+        default="compact", description='constrained JSON: none, as in {"a": 1, "b": 2}, or wherever JSON allows it'
+    )
+
+
+class Speech(_Part):
+    """What is said to a `speech` target, and how it is heard."""
+
+    sample_rate: int = Field(default=16_000, ge=1000, description="samples per second of all audio")
+    seconds: tuple[float, float] = Field(default=(1.0, 4.0), description="[least, most] seconds of a clip")
+    chunk_s: float = Field(default=0.5, gt=0, description="seconds of audio in one frame of a stream")
+    streams: int = Field(
+        default=0, ge=0, description="WebSocket streams served at once; 0 where there is no such route"
+    )
+    partials: bool = Field(default=True, description="partial transcripts are audited on the audio that they are of")
+
+
+class Image(_Part):
+    """What an `image` target draws."""
+
+    size: tuple[int, int] = Field(default=(64, 64), description="[width, height] of an image in pixels")
+    noise: tuple[int, ...] = Field(default=(4, 8, 8), description="shape of the initial noise: channels, rows, columns")
+    steps: Lengths = Field(default=(8, 20), description="[least, most] steps that a request asks for")
+    guidance: tuple[float, ...] = Field(default=(1.0, 5.0), min_length=1, description="guidance scales asked for")
+    format: Literal["png", "npy"] = Field(default="png", description="how images come back")
 
 
 class Target(_Part):
@@ -126,6 +135,9 @@ class Target(_Part):
     load: tuple[Load, ...] = Field(min_length=1, description="write [[load]] once for each level of load")
     objective: tuple[Objective, ...] = Field(min_length=1, description="write [[objective]] for each, headline first")
     audit: Audit = Field(default=Audit(), description="how much is audited")
+    chat: Chat = Field(default=Chat(), description="what chats carry, where modality is chat-json")
+    speech: Speech = Field(default=Speech(), description="what is said, where modality is speech")
+    image: Image = Field(default=Image(), description="what is drawn, where modality is image")
     folder: Path = Field(default=Path(), exclude=True, description="where target.toml lies")
     profile: str = Field(default="full", description="the profile that these values are of")
 
@@ -175,8 +187,10 @@ def check_metric(name: str) -> None:
 def _check(target: Target, path: Path) -> None:
     for objective in target.objective:
         try:
-            target.load_named(objective.load)
+            load = target.load_named(objective.load)
             check_metric(objective.metric)
+            if objective.metric in UNDER_SLO and not load.slo.bounds:
+                raise UsageError(f'{objective.metric} needs an slo at load {load.name}: slo = {{ ttft = "200 ms" }}')
         except UsageError as error:
             raise UsageError(f"{path}: objective: {error}") from None
     names = [load.name for load in target.load]
@@ -199,7 +213,14 @@ def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _reasons(error: ValidationError) -> str:
     known = dict(_descriptions(Target))
-    return "; ".join(_reason(fault, known) for fault in error.errors(include_url=False))
+    faults = error.errors(include_url=False)
+    # A list that lost a faulty entry is then also too short: only the fault itself is worth saying.
+    own = [one for one in faults if not any(one is not other and _within(other, one) for other in faults)]
+    return "; ".join(_reason(fault, known) for fault in own)
+
+
+def _within(fault: ErrorDetails, other: ErrorDetails) -> bool:
+    return len(fault["loc"]) > len(other["loc"]) and fault["loc"][: len(other["loc"])] == other["loc"]
 
 
 def _reason(fault: ErrorDetails, known: dict[str, str]) -> str:
@@ -214,11 +235,11 @@ def _reason(fault: ErrorDetails, known: dict[str, str]) -> str:
     return f"{shown}: {fault['msg'].removeprefix('Value error, ')}, found {fault['input']!r}"[:300]
 
 
-def _descriptions(part: type[_Part], above: str = "") -> Iterator[tuple[str, str]]:
+def _descriptions(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
     """Every field below a part by its dotted name, with what it means; list indices are left out."""
     for name, info in part.model_fields.items():
         field = above + (info.alias or name)
         yield field, info.description or ""
         for kind in (info.annotation, *get_args(info.annotation)):
-            if isinstance(kind, type) and issubclass(kind, _Part):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _descriptions(kind, f"{field}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_vibeserve.judge.ratio import unseen_rate
 from pytest_vibeserve.report import Check, Comparison, Measurement, Report
 
 WORDS = {
@@ -32,6 +33,9 @@ def lines(report: Report) -> Iterator[str]:
                 yield f"           for example: {_plain(check.example)}"
     for measurement in sorted(report.measurements, key=lambda m: not m.headline):
         yield f"{'headline' if measurement.headline else '':<10} {_measurement(measurement)}"
+    audited = sum(int(check.statistic or 0) for check in report.verdict.checks if check.name.endswith(".count"))
+    if audited:
+        yield f"audited    {audited:,} answers; a fault in {unseen_rate(audited):.2%} of requests could be missed"
     if report.comparison:
         yield f"{'against':<10} {_comparison(report.comparison)}"
     for ceiling in report.ceilings:
@@ -82,10 +86,12 @@ def _measurement(found: Measurement) -> str:
 
 def _comparison(found: Comparison) -> str:
     values = f"{_number(found.candidate_value)} to {_number(found.baseline_value)} {found.unit}"
+    dropped = f", {found.dropped} dropped" if found.dropped else ""
+    related = f"; on {len(found.objectives)} objectives: {found.relation}" if len(found.objectives) > 1 else ""
     return (
         f"{found.baseline}: {found.gain:.2f} times [{found.low:.2f}, {found.high:.2f}] "
         f"its {found.metric} at {found.load} ({values}), "
-        f"{found.conclusion}, {found.pairs} interleaved pairs"
+        f"{found.conclusion}, {found.pairs} interleaved pairs{dropped}, {found.ended}{related}"
     )
 
 

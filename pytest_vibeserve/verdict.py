@@ -29,6 +29,7 @@ from pytest_vibeserve.report import (
 from pytest_vibeserve.settings import Settings
 from pytest_vibeserve.workload import Secret
 
+ABOUT_ITSELF = ("scan", "residue")
 PACKAGES = ("pytest-vibeserve", "pytest", "torch", "transformers", "numpy", "hypothesis", "pytest-benchmark")
 
 
@@ -46,8 +47,12 @@ def verdict(findings: Findings, depth: Literal["quick", "full"]) -> Verdict:
         return Verdict(outcome="nothing", reason="interrupted before the end", checks=checks)
     if undecided:
         return Verdict(outcome="inconclusive", reason=f"{undecided[0].name}: {undecided[0].detail}", checks=checks)
-    if not findings.passed_accuracy or not any(check.result == "pass" for check in checks):
+    if not findings.passed_accuracy or not any(c.result == "pass" and c.name not in ABOUT_ITSELF for c in checks):
         return Verdict(outcome="nothing", reason="no accuracy test has judged an answer", checks=checks)
+    if findings.unmatched:
+        ran = f"{len(findings.ran)} of {len(findings.expected)} collected tests ran"
+        reason = f"{ran}, which is not an acceptance: {findings.unmatched[0]}"
+        return Verdict(outcome="infrastructure", reason=reason, checks=checks)
     provisional = _provisional(findings, depth)
     return Verdict(outcome="accepted", reason=_acceptance(findings, depth), provisional=provisional, checks=checks)
 
@@ -82,6 +87,8 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         hints=tuple(findings.of(Hint)),
         ceilings=tuple(dict.fromkeys(findings.of(Ceiling))),
         tests=tuple(findings.ran),
+        expected=tuple(findings.expected),
+        skipped=tuple(findings.skipped),
         wall_s=round(run.wall_s, 2),
         started=run.started,
         command=settings.command,

@@ -6,7 +6,8 @@ import hashlib
 import random
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,13 @@ from pytest_vibeserve.target import Mix, Target
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+
+SAMPLINGS = ((1.0, 1.0, 0), (0.7, 0.9, 0), (1.0, 1.0, 20), (0.8, 0.95, 50))
+"""Temperature, top_p and top_k that sampled requests are drawn from."""
+
+REMEMBERED = 32
+"""Earlier prompts that later ones may resemble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +67,13 @@ class Vocabulary:
     """The tokens that prompts are made of, and the tokenizer as the model's folder gives it."""
 
     def __init__(self, model: Path) -> None:
-        """Read `tokenizer.json` of a model folder."""
+        """Read `tokenizer.json` of a model folder; a model of no words, as of images, gets a vocabulary of one."""
         from tokenizers import Tokenizer
+        from tokenizers.models import WordLevel
 
-        self.tokenizer: Tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+        path = model / "tokenizer.json"
+        wordless = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+        self.tokenizer: Tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else wordless
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         known = sorted(self.tokenizer.get_vocab().values())
         self.size = known[-1] + 1
@@ -90,22 +101,60 @@ class Workload:
         self._weights = [mix.weight for mix in target.mix]
         self._vocabulary = vocabulary
         self._draws = draws
+        self._context = target.limits.context
 
     def requests(self, first_id: int = 0) -> Iterator[Request]:
-        """Requests without end; half spell the prompt as text, half as token ids, logprobs on a quarter at random."""
-        identity = first_id
-        while True:
+        """Requests without end, whatever they are for: no purpose can be told from another by what is asked.
+
+        Half spell the prompt as text, half as token ids.  At random places one of every 4 is not streamed, one of 8 is
+        sampled, one of 3 of the others asks for logprobs, one of 8 resembles an earlier prompt (`_related`); one of 4
+        may end early.
+        """
+        scored, whole, sampled, related = (self._one_of(every) for every in (3, 4, 8, 8))
+        ways = cycle(self._draws.sample(SAMPLINGS, len(SAMPLINGS)))
+        earlier: list[tuple[int, ...]] = []
+        for identity in count(first_id):
             mix = self._draws.choices(self._mix, self._weights)[0]
-            text, ids = self.prompt(self._draws.randint(*mix.prompt_tokens))
-            yield Request(
+            length = self._draws.randint(*mix.prompt_tokens)
+            kind, text, ids = "fresh", *self.prompt(length)
+            if next(related) and earlier:
+                kind, text, ids = self._related(self._draws.choice(earlier), length)
+            earlier = [*earlier[-REMEMBERED:], ids]
+            request = Request(
                 id=identity,
                 prompt_ids=ids,
                 prompt_text=text,
-                max_tokens=self._draws.randint(*mix.output_tokens),
-                logprobs=5 if self._draws.random() < 0.25 else None,
+                max_tokens=min(self._draws.randint(*mix.output_tokens), self._context - len(ids)),
+                stream=not next(whole),
+                logprobs=5 if next(scored) else None,
+                ignore_eos=self._draws.random() < 0.75,
                 include_usage=self._draws.random() < 0.5,
+                kind=kind,
             )
-            identity += 1
+            if next(sampled):
+                temperature, top_p, top_k = next(ways)
+                request = replace(request, temperature=temperature, top_p=top_p, top_k=top_k, logprobs=None)
+            yield request
+
+    def _one_of(self, every: int) -> Iterator[bool]:
+        """True at one random place of every so many: short blocks of load stay comparable."""
+        while True:
+            chosen = self._draws.randrange(every)
+            yield from (place == chosen for place in range(every))
+
+    def _related(self, earlier: tuple[int, ...], length: int) -> tuple[str, str, tuple[int, ...]]:
+        """A twin of an earlier prompt that differs in one token, or one that shares its beginning up to a random cut.
+
+        Kind, text (none: given as ids) and ids; stores of answers and of prefixes meet their hardest keys.
+        """
+        kept = len(self._vocabulary.prefix)
+        if len(earlier) > kept and self._draws.random() < 0.5:
+            place = self._draws.randrange(kept, len(earlier))
+            token = self._draws.choice(self._vocabulary.ordinary)
+            return "twin", "", (*earlier[:place], token, *earlier[place + 1 :])
+        cut = self._draws.randint(kept, min(len(earlier), length - 1)) if length > kept + 1 else kept
+        tail = self._draws.choices(self._vocabulary.ordinary, k=max(1, length - cut))
+        return "shared prefix", "", (*earlier[:cut], *tail)
 
     def prompt(self, length: int) -> tuple[str, tuple[int, ...]]:
         """A random prompt of `length` tokens or slightly fewer: as text (or "" for an id list) and as ids."""

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from gates import Gates
+from hypothesis import settings
 
 from pytest_vibeserve.target import Target, load_target
 from pytest_vibeserve.workload import Vocabulary
+
+# A busy machine makes examples slow, and no test asserts how long something takes.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "targets" / "tiny_llama"

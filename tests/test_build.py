@@ -6,15 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from insides import require_backend
 from places import SERVE, Place, fetch
 
-from pytest_vibeserve.isolation import probe
 
-
-@pytest.fixture(params=["bwrap", "none"])
+@pytest.fixture(params=["bwrap", "docker", "none"])
 def isolation(request: pytest.FixtureRequest) -> str:
-    if request.param == "bwrap" and not probe().available:
-        pytest.skip(f"no isolation here: {probe().why_not}; {probe().how_to_get}")
+    require_backend(request.param)
     return str(request.param)
 
 
@@ -37,12 +35,12 @@ def test_a_build_starts_without_the_binaries_that_it_should_make(place: Place, i
         assert fetch(server, "/listing").split() == ["candidate.toml", "listing", "server.py"]
 
 
-def test_a_build_sees_neither_the_model_nor_a_network(place: Place) -> None:
-    if not probe().available:
-        pytest.skip(f"no isolation here: {probe().why_not}; {probe().how_to_get}")
-    place.write("serve()\n", '[build]\ncommand = ["sh", "-c", "ls -d /model; cat /proc/net/route; false"]\n')
-    failure = place.failure("bwrap")
-    assert "cannot access '/model'" in failure.example
+@pytest.mark.parametrize("backend", ["bwrap", "docker"])
+def test_a_build_sees_neither_the_model_nor_a_network(place: Place, backend: str) -> None:
+    require_backend(backend)
+    place.write("serve()\n", '[build]\ncommand = ["sh", "-c", "ls /model/*; cat /proc/net/route; false"]\n')
+    failure = place.failure(backend)
+    assert "cannot access '/model/*'" in failure.example
     assert "00000000" not in failure.example
 
 

@@ -1,10 +1,10 @@
-"""Honest servers are accepted, whichever way they compute."""
+"""Honest servers are accepted, whichever way they compute: a representative part of them."""
 
 from __future__ import annotations
 
 import pytest
 from gates import Gates
-from zoo import begin_all, honest
+from zoo import CORE, begin_all, honest
 
 from pytest_vibeserve.errors import ExitCode
 
@@ -15,7 +15,7 @@ def judged(request: pytest.FixtureRequest, gates: Gates) -> Gates:
     return gates
 
 
-@pytest.mark.parametrize("name", honest())
+@pytest.mark.parametrize("name", sorted(CORE & set(honest())))
 def test_an_honest_server_is_accepted(name: str, judged: Gates) -> None:
     ended = judged.result(name)
     assert ended.code == ExitCode.ACCEPTED, ended.output

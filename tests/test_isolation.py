@@ -2,64 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from insides import LEVELS, Inside, new_view, outcome, require
 
-from pytest_vibeserve.isolation import isolation_label, probe
 from pytest_vibeserve.isolation.errand import Errand
-from pytest_vibeserve.isolation.levels import MAPPED, SEPARATE, UNISOLATED, errand, level_for
+from pytest_vibeserve.isolation.levels import DOCKER, MAPPED, SEPARATE, UNISOLATED, errand, level_for
 from pytest_vibeserve.isolation.processes import below, table
 from pytest_vibeserve.isolation.supervised import Supervised
 from pytest_vibeserve.isolation.view import View
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LEVELS = [SEPARATE, MAPPED]
-Inside = Callable[[str], object]
-
-
-def require(level: str) -> None:
-    if not probe().available:
-        pytest.skip(f"no isolation here: {probe().why_not}; {probe().how_to_get}")
-    if level == SEPARATE and isolation_label() != SEPARATE:
-        pytest.skip("a separate uid needs a gate that is root")
 
 
 @pytest.fixture
 def view(tmp_path: Path) -> View:
-    for name in ("code", "model", "private"):
-        (tmp_path / name).mkdir(mode=0o755)
-    (tmp_path / "model" / "config.json").write_text("{}")
-    return View(tmp_path / "code", tmp_path / "model", tmp_path / "private")
-
-
-def outcome(level: str, view: View, snippet: str) -> object:
-    """What `snippet` leaves in `answer`, run where a candidate runs."""
-    program = f"import os, json, ctypes, socket\nanswer = None\n{textwrap.dedent(snippet)}\nprint(json.dumps(answer))\n"
-    (view.code / "program.py").write_text(program)
-    log = view.private.parent / "log"
-    command = (sys.executable, "program.py")
-    with Supervised(errand(level, view, command, log)) as run:
-        event = run.wait_for({"ended", "broken"}, 60)
-        assert event is not None
-        assert event.name == "ended", log.read_text()
-        assert event.status == 0, log.read_text()
-        run.let_go(keep=True)
-    return json.loads(log.read_text().splitlines()[-1])
+    return new_view(tmp_path)
 
 
 @pytest.fixture(params=LEVELS)
-def inside(request: pytest.FixtureRequest, view: View) -> Inside:
+def level(request: pytest.FixtureRequest) -> str:
     require(request.param)
-    return lambda snippet: outcome(request.param, view, snippet)
+    return str(request.param)
+
+
+@pytest.fixture
+def inside(level: str, view: View) -> Inside:
+    return lambda snippet: outcome(level, view, snippet)
 
 
 def test_files_of_the_host_are_not_there(inside: Inside, tmp_path: Path) -> None:
@@ -78,11 +53,10 @@ def test_the_gates_own_code_cannot_be_imported_but_serving_libraries_can(inside:
     assert inside(snippet) == [False, False, True, True]
 
 
-def test_the_usual_serving_libraries_work_inside(view: View) -> None:
-    require(isolation_label() if probe().available else SEPARATE)
+def test_the_usual_serving_libraries_work_inside(inside: Inside) -> None:
     names = [name for name in ("torch", "transformers", "aiohttp", "uvloop") if find_spec(name)]
     snippet = f"import importlib\nanswer = [importlib.import_module(n).__name__ for n in {names}]"
-    assert outcome(isolation_label(), view, snippet) == names
+    assert inside(snippet) == names
 
 
 def test_nothing_outside_the_temporary_folders_can_be_written(inside: Inside) -> None:
@@ -134,7 +108,7 @@ def test_there_are_no_capabilities_and_none_can_be_gained(inside: Inside) -> Non
     assert inside(snippet) == [0, 0, 1, 65534]
 
 
-def test_no_other_process_is_seen(inside: Inside) -> None:
+def test_no_other_process_is_seen(level: str, inside: Inside) -> None:
     snippet = """
     answer = []
     for name in os.listdir("/proc"):
@@ -143,7 +117,8 @@ def test_no_other_process_is_seen(inside: Inside) -> None:
     """
     seen = inside(snippet)
     assert isinstance(seen, list)
-    assert sorted(seen) == sorted(["bwrap", Path(sys.executable).name])
+    first = "sh" if level == DOCKER else "bwrap"
+    assert sorted(seen) == sorted([first, Path(sys.executable).name])
 
 
 def test_the_hosts_ports_and_the_world_cannot_be_reached(inside: Inside) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_vibeserve.completions import Answer, Choice, Event
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.metrics import Block, latencies, measure
+from pytest_vibeserve.loads import Slo
+from pytest_vibeserve.metrics import Block, latencies, measure, percentile
 from pytest_vibeserve.workload import Request
 
 gaps = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=30)
@@ -86,3 +89,50 @@ def test_nothing_streamed_is_no_number_rather_than_a_good_one() -> None:
 def test_an_unknown_metric_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(UsageError, match=f"no metric is called '{name}'"):
         of(name, streamed((0.1, 1)))
+
+
+def failed(sent: float = 0.0) -> Answer:
+    """A request that was issued and got no whole answer."""
+    return replace(streamed(sent=sent, done=sent + 1), fault="connection closed within the answer", choices=())
+
+
+SLO = Slo.model_validate({"ttft": "200 ms", "itl": "100 ms", "e2e_latency": "1 s"})
+
+
+def test_goodput_counts_whole_answers_that_kept_every_latency_over_all_that_were_issued() -> None:
+    good = streamed((0.1, 1), (0.2, 1), done=0.9)
+    late, stalled, slow = (
+        streamed((0.3, 1), done=0.9),
+        streamed((0.1, 1), (0.25, 1), done=0.9),
+        streamed((0.1, 1), done=1.5),
+    )
+    block = Block((good, late, stalled, slow, failed(), good), 2.0, slo=SLO)
+    assert measure("goodput", block) == 1.0
+    assert measure("slo_attainment", block) == pytest.approx(2 / 6)
+
+
+def test_in_an_open_loop_goodput_counts_the_wait_to_be_sent() -> None:
+    waited = streamed((0.5, 1), sent=0.4, scheduled=0.0, done=0.6)
+    assert measure("slo_attainment", Block((waited,), 1.0, slo=SLO)) == 1.0
+    assert measure("slo_attainment", Block((waited,), 1.0, open_loop=True, slo=SLO)) == 0.0
+    assert of("queueing_p50", waited) == pytest.approx(400)
+
+
+def test_a_failed_request_counts_in_no_rate_and_took_for_ever() -> None:
+    answers = [streamed((0.1, 1)), streamed((0.1, 1)), streamed((0.1, 1)), failed()]
+    assert of("request_throughput", *answers) == 3.0
+    assert of("output_throughput", *answers) == 3.0
+    assert of("ttft_p50", *answers) == pytest.approx(100)
+    assert math.isinf(of("ttft_p99", *answers))
+    assert math.isinf(of("e2e_latency_p50", failed(), failed()))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.floats(0, 100))
+def test_percentiles_are_those_of_numpy(values: list[float], percent: float) -> None:
+    assert percentile(sorted(values), percent) == pytest.approx(float(np.percentile(values, percent)), abs=1e-9)
+
+
+def test_percentiles_may_have_decimals() -> None:
+    answers = [streamed((at / 10, 1)) for at in range(1, 1002)]
+    assert of("ttft_p99.9", *answers) == pytest.approx(100_000)

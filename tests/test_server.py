@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from insides import require_backend
 from places import REPOSITORY, TOML, Place, eventually, fetch, running
 
 from pytest_vibeserve.candidate import load_candidate
@@ -21,10 +22,9 @@ from pytest_vibeserve.isolation.processes import below
 from pytest_vibeserve.server import Launch, Server
 
 
-@pytest.fixture(params=["bwrap", "none"])
+@pytest.fixture(params=["bwrap", "docker", "none"])
 def isolation(request: pytest.FixtureRequest) -> str:
-    if request.param == "bwrap" and not probe().available:
-        pytest.skip(f"no isolation here: {probe().why_not}; {probe().how_to_get}")
+    require_backend(request.param)
     return str(request.param)
 
 
@@ -196,6 +196,23 @@ def test_memory_beyond_the_limit_ends_the_candidate(place: Place, isolation: str
     assert "GiB of memory, the limit is 0.10" in message
 
 
+def test_a_candidate_that_changes_its_own_files_is_found_out(place: Place, isolation: str) -> None:
+    place.write("""
+try:
+    open("answers.json", "w").write("{}")
+except OSError as error:
+    print("refused:", error.strerror, flush=True)
+serve()
+""")
+    with place.start(isolation) as server:
+        left = server.stop()
+    if isolation == "none":
+        assert left == ("its own files were changed while it served",)
+    else:
+        assert left == ()
+        assert "refused: Read-only file system" in place.log.read_text()
+
+
 def test_a_folder_that_changes_while_it_is_judged_is_the_users_error(place: Place, isolation: str) -> None:
     place.write("serve()\n")
     candidate = load_candidate(place.code)
@@ -206,11 +223,12 @@ def test_a_folder_that_changes_while_it_is_judged_is_the_users_error(place: Plac
 
 def test_isolation_that_is_asked_for_in_vain_is_no_fault_of_the_candidate(place: Place) -> None:
     place.write("serve()\n")
-    with pytest.raises(UsageError, match="write one of: auto, bwrap, none"):
-        place.start("docker")
-    if not probe().available:
-        with pytest.raises(InfrastructureError, match="no isolation here"):
-            place.start("bwrap")
+    with pytest.raises(UsageError, match="write one of: auto, strict, bwrap, docker, seatbelt, none"):
+        place.start("podman")
+    for backend in ("bwrap", "docker", "seatbelt"):
+        if not probe((backend,)).available:
+            with pytest.raises(InfrastructureError, match="no isolation here"):
+                place.start(backend)
 
 
 def test_a_port_that_another_program_took_is_not_blamed_on_the_candidate(place: Place, tmp_path: Path) -> None:

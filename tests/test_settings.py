@@ -57,6 +57,16 @@ def test_a_wrong_option_is_answered_with_the_right_one(read: Read, options: dict
     assert "\n" not in str(raised.value)
 
 
+def test_strictness_is_off_unless_it_is_asked_for_and_is_part_of_the_command(read: Read) -> None:
+    assert not read(target="tiny_llama", candidate="mine").strict
+    assert not read(target="tiny_llama", candidate="mine", strict="no").strict
+    asked = read(target="tiny_llama", candidate="mine", strict="yes")
+    assert asked.strict
+    assert "--vibeserve-strict" in shlex.split(asked.command)
+    with pytest.raises(UsageError, match="takes yes or no, not 'maybe'"):
+        read(target="tiny_llama", candidate="mine", strict="maybe")
+
+
 def test_the_targets_starter_goes_by_its_name(read: Read) -> None:
     found = read(target="tiny_llama", candidate="mine", baseline="starter")
     assert found.baseline == found.target.folder / "starter"
@@ -72,7 +82,15 @@ def test_a_ci_jobs_summary_file_is_used_without_asking(
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     assert read(target="tiny_llama", candidate="mine").markdown == tmp_path / "summary.md"
-    assert read(target="tiny_llama", candidate="mine", markdown="own.md").markdown == tmp_path / "own.md"
+    assert read(target="tiny_llama", candidate="mine").markdown_is_shared
+    own = read(target="tiny_llama", candidate="mine", markdown="own.md")
+    assert (own.markdown, own.markdown_is_shared) == (tmp_path / "own.md", False)
+
+
+@pytest.mark.parametrize("alpha", ["much", "0", "-0.1", "0.5", "nan"])
+def test_a_chance_of_error_that_is_none_is_refused(read: Read, alpha: str) -> None:
+    with pytest.raises(UsageError, match="takes a chance above 0"):
+        read(target="tiny_llama", candidate="mine", alpha=alpha)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +99,7 @@ def test_a_ci_jobs_summary_file_is_used_without_asking(
         {"candidate": "mine"},
         {"candidate": "with space", "baseline": "starter", "depth": "quick", "profile": "tiny"},
         {"url": "http://127.0.0.1:8000", "depth": "quick"},
+        {"candidate": "mine", "baseline": "starter", "alpha": "0.001"},
     ],
 )
 def test_the_command_does_the_same_again(read: Read, tmp_path: Path, options: dict[str, str]) -> None:

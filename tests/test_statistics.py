@@ -11,12 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_vibeserve.statistics import (
+    ALPHA,
     MINIMUM_EFFECT,
+    GainSequence,
     Interval,
-    alternation,
+    Quad,
+    alpha_share,
     conclusion,
     mean_interval,
+    quad,
     rate_interval,
+    relation,
     student_t,
 )
 
@@ -97,9 +102,126 @@ def test_only_an_interval_beyond_the_minimum_effect_is_a_difference(low: float, 
     assert conclusion(Interval(1.0, low, high)) == said
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=20))
-def test_each_pair_of_blocks_holds_candidate_and_baseline_in_the_order_drawn(first: list[bool]) -> None:
-    order = alternation(len(first), first)
-    pairs = list(zip(order[::2], order[1::2], strict=True))
-    assert [pair[0] == "candidate" for pair in pairs] == first
-    assert all(set(pair) == {"candidate", "baseline"} for pair in pairs)
+def quads(gain: float, noise: float, draws: random.Random, count: int) -> list[Quad]:
+    """Quads of a candidate that is `gain` times as fast, with independent noise in every block."""
+
+    def block(level: float) -> float:
+        return level * math.exp(draws.gauss(0, noise))
+
+    return [quad((block(gain), block(gain)), (block(1), block(1))) for _ in range(count)]
+
+
+def looked_at(found: list[Quad], alpha: float = ALPHA) -> list[Interval]:
+    """The interval after each quad."""
+    gains, looks = GainSequence(alpha), []
+    for one in found:
+        gains.add(one)
+        looks.append(gains.gain)
+    return looks
+
+
+def test_a_quad_is_the_log_ratio_of_the_arms_and_the_contrasts_of_equal_blocks() -> None:
+    found = quad((2.0, 8.0), (1.0, 1.0))
+    assert found.effect == pytest.approx(math.log(4))
+    assert found.noise == pytest.approx((math.log(1 / 4) / math.sqrt(2), 0.0))
+
+
+@given(st.lists(st.tuples(positive, positive, positive, positive), min_size=2, max_size=6), st.floats(1e-3, 1e3))
+def test_a_gains_interval_does_not_depend_on_the_unit(blocks: list[tuple[float, ...]], factor: float) -> None:
+    plain = looked_at([quad((a, b), (c, d)) for a, b, c, d in blocks])[-1]
+    scaled = looked_at([quad((a * factor, b * factor), (c * factor, d * factor)) for a, b, c, d in blocks])[-1]
+    assert scaled.value == pytest.approx(plain.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+def test_however_often_it_is_looked_at_an_interval_hardly_ever_misses_the_true_gain(noise: float) -> None:
+    draws, truth, experiments, alpha = random.Random(7), 1.03, 1500, 0.05
+    above = below = 0
+    for _ in range(experiments):
+        looks = looked_at(quads(truth, noise, draws, 12), alpha)
+        above += any(look.low > truth for look in looks)
+        below += any(look.high < truth for look in looks)
+    tolerance = 3 * math.sqrt(alpha * experiments)
+    assert above <= alpha * experiments + tolerance
+    assert below <= alpha * experiments + tolerance
+
+
+def test_looking_at_a_plain_interval_again_and_again_would_claim_too_much() -> None:
+    draws, experiments = random.Random(8), 400
+    wrong = 0
+    for _ in range(experiments):
+        effects = [found.effect for found in quads(1.0, 0.03, draws, 20)]
+        wrong += any(mean_interval(effects[:seen]).low > 0 for seen in range(2, 21))
+    assert wrong > 2 * ALPHA * experiments
+
+
+def test_a_drift_of_the_machine_leaves_the_effect_alone_and_widens_the_interval() -> None:
+    steady = [quad((1.1, 1.1), (1.0, 1.0))] * 3
+    rising = [quad((1.1 * math.exp(0.03), 1.1), (math.exp(0.01), math.exp(0.02)))] * 3
+    assert rising[0].effect == pytest.approx(steady[0].effect)
+    assert looked_at(rising)[-1].low < looked_at(steady)[-1].low
+
+
+def test_a_large_gain_is_shown_within_three_quads_and_an_equal_candidate_is_given_up() -> None:
+    draws = random.Random(9)
+    gains = GainSequence()
+    for found in quads(1.2, 0.02, draws, 3):
+        gains.add(found)
+    assert gains.conclusion() == "better"
+    assert not gains.is_futile(10)
+    equal = GainSequence()
+    for found in quads(1.0, 0.05, draws, 4):
+        equal.add(found)
+    assert equal.conclusion() == "no difference shown"
+    assert equal.is_futile(8)
+
+
+def test_the_noise_is_that_of_one_block() -> None:
+    gains = GainSequence()
+    for found in quads(1.5, 0.03, random.Random(10), 200):
+        gains.add(found)
+    assert gains.noise == pytest.approx(0.03, rel=0.1)
+
+
+def test_a_block_that_served_nothing_leaves_everything_open() -> None:
+    gains = GainSequence()
+    for found in [*quads(1.5, 0.01, random.Random(11), 4), quad((0.0, 1.0), (1.0, 1.0))]:
+        gains.add(found)
+    assert gains.gain == Interval(1.0, 0.0, math.inf)
+    assert gains.conclusion() == "no difference shown"
+
+
+def test_without_a_quad_nothing_is_said() -> None:
+    assert GainSequence().gain == Interval(1.0, 0.0, math.inf)
+    assert not GainSequence().is_futile(5)
+
+
+BETTER, WORSE = Interval(1.2, 1.1, 1.3), Interval(0.8, 0.7, 0.9)
+SAME, OPEN = Interval(1.0, 0.995, 1.005), Interval(1.0, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((BETTER, SAME), "dominates"),
+        ((BETTER, BETTER), "dominates"),
+        ((BETTER, OPEN), "not shown"),
+        ((BETTER, WORSE), "incomparable"),
+        ((WORSE, SAME), "dominated"),
+        ((WORSE, OPEN), "not shown"),
+        ((SAME, SAME), "not shown"),
+        ((), "not shown"),
+    ],
+)
+def test_one_dominates_when_it_is_better_on_one_objective_and_on_none_can_be_worse(
+    gains: tuple[Interval, ...], said: str
+) -> None:
+    assert relation(gains) == said
+
+
+def test_the_shares_of_a_search_of_any_length_stay_within_the_whole() -> None:
+    shares = [alpha_share(number, 0.05) for number in range(1, 10_000)]
+    assert sum(shares) == pytest.approx(0.05, rel=0.01)
+    assert sum(shares) < 0.05
+    assert sum(shares[:20]) == pytest.approx(0.025)
+    assert shares == sorted(shares, reverse=True)

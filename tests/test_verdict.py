@@ -18,6 +18,7 @@ from pytest_vibeserve.verdict import environment, verdict
 PASSED = Check(name="audit.margin", result="pass", statistic=1.0, threshold=1.9)
 FAILED = Check(name="audit.text", result="fail", detail="the text is wrong")
 OPEN = Check(name="audit.groups", result="inconclusive", detail="more samples are needed")
+SCANNED = Check(name="scan", result="pass", statistic=0, threshold=0)
 SKIPPED = Check(name="repeats.computed", result="skip", detail="allowed")
 RECORDS = [
     PASSED,
@@ -57,6 +58,21 @@ def test_an_acceptance_of_less_than_the_whole_is_provisional_and_says_of_what(
 
 
 ENDINGS = {
+    "a collected test that did not run": (
+        found(PASSED, expected=["a", "b"], ran=["a"]),
+        "infrastructure",
+        "1 of 2 collected tests ran, which is not an acceptance: b",
+    ),
+    "a test that ran twice": (
+        found(PASSED, expected=["a"], ran=["a", "a"]),
+        "infrastructure",
+        "2 of 1 collected tests ran, which is not an acceptance: a",
+    ),
+    "only what the gate says of its own surroundings": (
+        found(SCANNED),
+        "nothing",
+        "no accuracy test has judged an answer",
+    ),
     "one failure among many passes": (found(PASSED, FAILED, PASSED), "rejected", "audit.text: the text is wrong"),
     "a failure beside a broken machine": (found(FAILED, infrastructure=["disk full"]), "rejected", "audit.text"),
     "a failure before an interruption": (found(FAILED, interrupted=True), "rejected", "audit.text"),

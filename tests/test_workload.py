@@ -78,9 +78,25 @@ def test_every_prompt_begins_as_the_tokenizer_begins_one(requests: list[Request]
     assert all(set(request.prompt_ids[1:]) <= set(range(vocabulary.size)) for request in requests)
 
 
-def test_logprobs_and_usage_are_asked_for_at_random(requests: list[Request]) -> None:
-    assert 0.1 * COUNT < sum(request.logprobs is not None for request in requests) < 0.45 * COUNT
+def test_every_run_of_requests_mixes_all_flags_in_the_stated_shares(requests: list[Request]) -> None:
+    assert COUNT / 4 < sum(request.logprobs is not None for request in requests) <= COUNT / 3
+    assert sum(not request.stream for request in requests) == COUNT / 4
+    assert abs(sum(request.temperature > 0 for request in requests) - COUNT / 8) < 1
+    assert 0.6 * COUNT < sum(request.ignore_eos for request in requests) < 0.9 * COUNT
     assert 0.3 * COUNT < sum(request.include_usage for request in requests) < 0.7 * COUNT
+
+
+def test_some_requests_resemble_earlier_ones(requests: list[Request]) -> None:
+    kinds = [request.kind for request in requests]
+    assert COUNT / 10 < COUNT - kinds.count("fresh") <= COUNT / 8 + 1
+    earlier = [request.prompt_ids for request in requests]
+    for index, request in enumerate(requests):
+        if request.kind == "twin":
+            assert any(_differences(request.prompt_ids, prompt) == 1 for prompt in earlier[:index])
+
+
+def _differences(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True)) if len(one) == len(other) else -1
 
 
 def test_numbers_of_requests_go_on_from_the_first(tiny: Target, vocabulary: Vocabulary) -> None:

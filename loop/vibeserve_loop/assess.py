@@ -16,27 +16,37 @@ from vibeserve_loop.processes import Finished, Place, run_tethered
 from vibeserve_loop.records import Assessment
 
 GRACE_S = 60.0
+UNISOLATED = "unisolated"
+KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST")
 SHOWN_FAILURES = 5
 SHOWN_CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What to judge: a candidate's folder, its rival if any, and the folder that gets report and logs."""
+    """What to judge: a candidate's folder, its rival if any, and the folder that gets report and logs.
+
+    `alpha` is the chance of a wrong "better" against the rival; None is the gate's own.
+    """
 
     candidate: Path
     baseline: Path | None
     depth: Literal["quick", "full"]
     folder: Path
+    alpha: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The gate for one target; `home` gets gate.ini and is where the process runs."""
+    """The gate for one target; `home`, outside every workspace, gets gate.ini and is where the process runs.
+
+    `strict` accepts nothing that ran unisolated.
+    """
 
     target: Target
     home: Path
     command: tuple[str, ...] = ()
+    strict: bool = False
 
     def assess(self, case: Case) -> Assessment:
         """Judge and measure; UsageError when the gate was asked wrongly, an `infrastructure` outcome when it failed."""
@@ -55,7 +65,8 @@ class Gate:
             found = read_report(report)
         except InfrastructureError as error:
             return _void(f"{error}; it ended with {finished.code}: {_complaint(finished)}", finished)
-        return _void(why, finished) if (why := _misfit(found, nonce, finished.code)) else summary_of(found)
+        why = _misfit(found, nonce, finished.code) or (_shortfall(found, self.strict) if not finished.code else "")
+        return _void(why, finished) if why else summary_of(found)
 
     def _launcher(self) -> tuple[str, ...]:
         return self.command or (sys.executable, "-I", "-B", "-m", "pytest")
@@ -75,10 +86,11 @@ class Gate:
             "report": str((case.folder / "report.json").resolve()),
             "server-log": str((case.folder / "server.log").resolve()),
             "nonce": nonce,
+            "alpha": f"{case.alpha:.6g}" if case.alpha and case.baseline else "",
         }
         for name, value in values.items():
             options += [f"--vibeserve-{name}", value] if value else []
-        return options
+        return [*options, *(["--vibeserve-strict"] if self.strict else [])]
 
 
 def summary_of(report: Report) -> Assessment:
@@ -107,6 +119,17 @@ def _misfit(report: Report, nonce: str, code: int) -> str:
     return ""
 
 
+def _shortfall(report: Report, strict: bool) -> str:
+    """What an acceptance lacks, in words: it needs every collected test to have run, once, and where it should."""
+    if not report.expected or sorted(report.expected) != sorted(report.tests):
+        missing = sorted({*report.expected} ^ {*report.tests})
+        counts = f"{len(report.tests)} tests ran of {len(report.expected)} that were collected"
+        return f"the gate accepted, but {counts}{f', not {missing[0]}' if missing else ''}"
+    if strict and report.environment.isolation == UNISOLATED:
+        return "the gate accepted what ran unisolated; `vibeserve-loop doctor` says what this machine lacks"
+    return ""
+
+
 def _void(reason: str, finished: Finished) -> Assessment:
     return Assessment(outcome="infrastructure", reason=reason, wall_s=finished.wall_s)
 
@@ -120,5 +143,6 @@ def _complaint(finished: Finished) -> str:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    """Nothing that Python or pytest obeys: where programs, caches, GPUs and the container engine are, and no more."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from pytest_vibeserve.errors import ExitCode, VibeserveError
+from vibeserve_loop.ctl_options import ctl
+from vibeserve_loop.options import RUNS, knobs, limits, sinks, sinks_of
 
-RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
 PROFILE = click.option("--profile", default="full", show_default=True, help="The target's profile.")
 DEPTH = click.option("--depth", type=click.Choice(["quick", "full"]), default="quick", show_default=True)
@@ -19,44 +21,56 @@ GATE = click.option("--gate-command", default="", hidden=True, help="Start the g
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pytest-vibeserve")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Search for a server that fits one model, one machine and one workload; the gate decides what counts."""
+    from vibeserve_loop.config import configure
+
+    configure(ctx, Path.cwd())
 
 
 @cli.command()
 @click.argument("target")
 @PROFILE
-@click.option("--agent", default="recipes", show_default=True, help="Who edits; a name or package.module:Class.")
-@click.option("--agent-option", "agent_options", multiple=True, metavar="KEY=VALUE", help="Passed to the agent.")
+@click.option("--agent", "agents", multiple=True, default=("recipes",), help="Who edits: NAME or 'NAME KEY=VALUE ...'.")
+@click.option("--agent-option", "agent_options", multiple=True, metavar="KEY=VALUE", help="Passed to every agent.")
+@click.option("--planner", default="auto", show_default=True, help="Who plans for the agent policy: rule, or an agent.")
 @click.option("--policy", default="plain", show_default=True, help="What is tried and kept.")
 @click.option("--sandbox", default="auto", show_default=True, help="Where agents' commands run.")
+@click.option("--strict", is_flag=True, help="Accept nothing that ran unisolated.")
 @click.option("--baseline", "baselines", multiple=True, help="Also judge this, for the last page.")
 @click.option("--seed", type=int, help="Makes the search's own choices repeatable.")
-@click.option("--max-rounds", type=click.IntRange(min=0), help="Rounds of work that the gate judged.")
-@click.option("--max-hours", type=click.FloatRange(min=0, min_open=True), help="Time, the final gate included.")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="Money spent on agents.")
+@limits
+@knobs
+@sinks
 @GATE
 @RUNS
 @JSON
 def run(runs: Path, as_json: bool, gate_command: str, **asked: object) -> ExitCode:
     """Start a run on TARGET and carry it through."""
     from vibeserve_loop.follow import follow
-    from vibeserve_loop.start import Request, new_run
+    from vibeserve_loop.start import new_run, request_of
 
-    request = Request(gate_command=tuple(shlex.split(gate_command)), **asked)  # type: ignore[arg-type]
-    return follow(new_run(request, runs), as_json=as_json)
+    where = sinks_of(asked)
+    return follow(
+        new_run(request_of({**asked, "gate_command": tuple(shlex.split(gate_command))}), runs), where, as_json
+    )
 
 
 @cli.command()
 @click.argument("run", required=False)
+@limits
+@sinks
 @RUNS
 @JSON
-def resume(run: str | None, runs: Path, as_json: bool) -> ExitCode:
-    """Go on with RUN (default: the latest)."""
+def resume(run: str | None, runs: Path, as_json: bool, **asked: object) -> ExitCode:
+    """Go on with RUN (default: the latest); budgets that are given hold from now on."""
+    from vibeserve_loop.ctl import go_on
     from vibeserve_loop.follow import follow
     from vibeserve_loop.runs import find_run
 
-    return follow(find_run(run, runs), as_json=as_json)
+    where, folder = sinks_of(asked), find_run(run, runs)
+    return follow(folder, where, as_json, before=lambda: go_on(folder, asked))
 
 
 @cli.command()
@@ -113,7 +127,7 @@ def compare(runs: Path, as_json: bool, gate_command: str, candidates: tuple[str,
 
 @cli.command()
 @click.argument("target")
-@click.option("--profile", default="tiny", show_default=True, help="The target's profile.")
+@PROFILE
 @GATE
 @JSON
 def validate(target: str, profile: str, gate_command: str, as_json: bool) -> ExitCode:
@@ -154,6 +168,65 @@ def export(run: str, folder: Path, runs: Path) -> None:
 
     done = do_export(find_run(run, runs), folder)
     click.echo(f"{done} holds the winner; its REPRODUCE.md says how to serve and judge it")
+
+
+@cli.command()
+@click.argument("run", required=False)
+@click.option("--target", default="", help="Judge under this target instead of the run's own, as it is now.")
+@DEPTH
+@GATE
+@RUNS
+@JSON
+def regrade(run: str | None, runs: Path, gate_command: str, as_json: bool, **asked: str) -> ExitCode:
+    """Judge the stored candidates of RUN again, under the suite as it is now; no agent is asked."""
+    from vibeserve_loop.regrade import regrade as do_regrade
+    from vibeserve_loop.runs import find_run
+
+    command = tuple(shlex.split(gate_command))
+    return do_regrade(find_run(run, runs), asked["target"], asked["depth"], command, as_json=as_json)
+
+
+@cli.group()
+def config() -> None:
+    """See where the values of options come from."""
+
+
+@config.command(name="show")
+@JSON
+def config_show(as_json: bool) -> None:
+    """Print every option's value and its source: environment over .env over vibeserve.toml over the default."""
+    import json
+    import os
+
+    from vibeserve_loop.config import show as shown
+
+    for found in shown(cli, Path.cwd(), os.environ):
+        name = f"{found.command}.{found.option}" if found.command != "environment" else found.option
+        if as_json:
+            click.echo(json.dumps({"name": name, "value": found.value, "origin": found.origin}))
+        else:
+            click.echo(f"{name} = {'-' if found.value is None else found.value}  ({found.origin})")
+
+
+cli.add_command(ctl)
+
+
+def _elsewhere(name: str, module: str, text: str) -> None:
+    """A command of a module of its own, which is imported when the command is called and not before."""
+
+    @cli.command(name, help=text, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+    @click.pass_context
+    def command(ctx: click.Context, rest: tuple[str, ...]) -> object:
+        real: click.Command = getattr(import_module(module), name)
+        return real.main(list(rest), prog_name=ctx.command_path, standalone_mode=False, default_map=ctx.default_map)
+
+
+_elsewhere(
+    "mcp", "vibeserve_loop.mcp_server", "Serve the issue board and the gate to agents by the Model Context Protocol."
+)
+_elsewhere("submit", "vibeserve_loop.submit", "Hand in edits to a run that waits for them.")
+_elsewhere("report", "vibeserve_loop.html_report", "Write one HTML page about a run.")
 
 
 def main() -> None:

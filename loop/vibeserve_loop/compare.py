@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
+from pytest_vibeserve.statistics import ALPHA
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.decision import gain_text
@@ -41,8 +42,10 @@ def compare(question: Question, *, as_json: bool) -> None:
         home = Path(scratch)
         folders = [_folder(name, target, question.runs, home / str(i)) for i, name in enumerate(question.names)]
         gate = Gate(target, home, question.gate_command)
+        # The more that are held against the first, the surer each must be for all of them to be right together.
+        alpha = ALPHA / (len(question.names) - 1)
         for number, name in enumerate(question.names[1:], start=1):
-            case = Case(folders[number], folders[0], question.depth, home / f"case{number}")
+            case = Case(folders[number], folders[0], question.depth, home / f"case{number}", alpha)
             _tell(name, question.names[0], gate.assess(case), as_json)
 
 
@@ -76,7 +79,8 @@ def _tell(name: str, base: str, found: Assessment, as_json: bool) -> None:
     else:
         gain = gain_text(compared.gain, compared.low, compared.high)
         numbers = f"{compared.candidate_value:.1f} against {compared.baseline_value:.1f} {compared.unit}"
-        where = f"{compared.metric} at {compared.load}, {compared.pairs} pairs"
+        dropped = f", {compared.dropped} dropped" if compared.dropped else ""
+        where = f"{compared.metric} at {compared.load}, {compared.pairs} pairs{dropped}"
         judged = "" if found.outcome == "accepted" else f"; {found.outcome} by the gate: {found.reason}"
         sys.stdout.write(f"{name} against {base}: {compared.conclusion}, {gain} ({numbers}; {where}){judged}\n")
     sys.stdout.flush()

@@ -20,6 +20,7 @@ EXTRAS = {
     "torch": ("torch", "transformers", "safetensors", "tokenizers", "aiohttp"),
     "agents": ("anthropic", "openai"),
     "mlx": ("mlx", "mlx_lm"),
+    "docker": ("docker",),
     "modal": ("modal",),
 }
 LEAST_DISK_GIB, LEAST_MEMORY_GIB = 4.0, 4.0
@@ -79,13 +80,16 @@ def _isolation() -> Finding:
     """Ask the gate's own probe, as a process, how well it can shut a candidate in."""
     command = [sys.executable, "-m", "pytest_vibeserve.isolation"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    fix = "install bubblewrap and allow user namespaces; without it verdicts say how weak the isolation was"
+    name = "isolation of candidates"
     try:
-        found = json.dumps(json.loads(done.stdout))
+        said = json.loads(done.stdout)
     except ValueError:
-        said = (done.stderr.strip() or "no answer").splitlines()[-1]
-        return Finding(name="isolation of candidates", ok=False, found=said, fix=fix)
-    return Finding(name="isolation of candidates", ok=done.returncode == 0, found=found, fix=fix)
+        complaint = (done.stderr.strip() or "no answer").splitlines()[-1]
+        return Finding(name=name, ok=False, found=complaint, fix="reinstall pytest-vibeserve")
+    if said["available"]:
+        return Finding(name=name, ok=True, found=said["label"])
+    fix = f"{said['how_to_get']}; until then verdicts say unisolated, and with --vibeserve-strict there are none"
+    return Finding(name=name, ok=False, found=f"{said['label']}: {said['why_not']}", fix=fix)
 
 
 def _sizes() -> Iterator[Finding]:

@@ -1,7 +1,6 @@
-"""A server with one built-in fault: passes requests to an honest server that it starts, and spoils what passes.
+"""A server of known worth: passes requests to an honest server that it starts, and spoils what passes, or does not.
 
-Copied into a candidate's folder and started as a program; needs nothing beyond the standard library, except that
-`wrong-token` reads the model's tokenizer with `tokenizers` to keep text and ids in step.
+Copied into a candidate's folder and started as a program; needs nothing beyond the standard library.
 """
 
 import argparse
@@ -17,94 +16,10 @@ import time
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-EVERY = 20
-WRONG_ID = 7
+from vibeserve_loop.fault_kinds import SPOILERS, Body, Memory, paired
 
-Body = dict[str, Any]
-Memory = dict[int, list[int]]
-
-
-class Spoiler:
-    """What one fault does to a request's body and to each event of its answer; this one does nothing."""
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-
-    def request(self, body: Body) -> Body:
-        """The body to send on."""
-        return body
-
-    def event(self, event: Body, body: Body, memory: Memory) -> Body:
-        """The event to send back; `memory` holds the ids sent so far, by choice."""
-        return event
-
-
-class Cut(Spoiler):
-    """Answers are shorter than asked for."""
-
-    def request(self, body: Body) -> Body:  # noqa: D102
-        return {**body, "max_tokens": max(1, int(body.get("max_tokens", 16)) * 3 // 4)}
-
-
-class Greedy(Spoiler):
-    """Sampling is ignored."""
-
-    def request(self, body: Body) -> Body:  # noqa: D102
-        return {**body, "temperature": 0}
-
-
-class Unstopped(Spoiler):
-    """Stop strings are ignored."""
-
-    def request(self, body: Body) -> Body:  # noqa: D102
-        return {key: value for key, value in body.items() if key != "stop"}
-
-
-class Usage(Spoiler):
-    """The usage claims twice the tokens."""
-
-    def event(self, event: Body, body: Body, memory: Memory) -> Body:  # noqa: D102
-        if event.get("usage"):
-            event["usage"]["completion_tokens"] *= 2
-        return event
-
-
-class Constant(Spoiler):
-    """Every prompt is answered as if it were the same one."""
-
-    def request(self, body: Body) -> Body:  # noqa: D102
-        prompt = body.get("prompt")
-        several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str)
-        return {**body, "prompt": ["once"] * len(prompt or ()) if several else "once"}
-
-
-class WrongToken(Spoiler):
-    """Every twentieth token is another one, in ids and text alike."""
-
-    def __init__(self, model: str) -> None:
-        from tokenizers import Tokenizer
-
-        super().__init__(model)
-        self.tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
-
-    def event(self, event: Body, body: Body, memory: Memory) -> Body:  # noqa: D102
-        for choice in event.get("choices", []):
-            ids = memory.setdefault(choice.get("index", 0), [])
-            before = self.tokenizer.decode(ids)
-            fresh = choice.get("token_ids") or []
-            spoilt = [WRONG_ID if (len(ids) + k) % EVERY == EVERY - 1 else token for k, token in enumerate(fresh)]
-            ids += spoilt
-            if fresh:
-                choice.update(token_ids=spoilt, text=self.tokenizer.decode(ids)[len(before) :])
-        return event
-
-
-SPOILERS = {
-    "cut": Cut, "greedy": Greedy, "unstopped": Unstopped, "usage": Usage, "constant": Constant, "memoised": Spoiler,
-    "wrong-token": WrongToken, "buffered": Spoiler, "overloaded": Spoiler,
-}  # fmt: skip
+PLACES = {"overloaded": 4, "queued": 1}
 
 
 class Proxy(ThreadingHTTPServer):
@@ -118,7 +33,7 @@ class Proxy(ThreadingHTTPServer):
         self.kind, self.upstream = kind, upstream
         self.spoiler = SPOILERS[kind](model)
         self.answers: dict[str, list[bytes]] = {}
-        self.places = threading.Semaphore(4 if kind == "overloaded" else 10_000)
+        self.places = threading.Semaphore(PLACES.get(kind, 10_000))
 
 
 class Passage(BaseHTTPRequestHandler):
@@ -134,7 +49,7 @@ class Passage(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Pass on spoilt, or refuse when the fault is to have too few places."""
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if not self.server.places.acquire(blocking=False):
+        if not self.server.places.acquire(blocking=self.server.kind == "queued"):
             self.answer(503, "application/json", [b'{"error": {"message": "busy", "type": "overloaded"}}'])
             return
         try:
@@ -169,6 +84,7 @@ class Passage(BaseHTTPRequestHandler):
     def spoilt(self, lines: Iterable[bytes], body: Body, kept: list[bytes]) -> Iterator[bytes]:
         """Each line of the answer, spoilt; `kept` collects them."""
         memory: Memory = {}
+        lines = paired(lines) if self.server.kind == "paired" else lines
         for line in list(lines) if self.server.kind == "buffered" else lines:
             mark = b"data: " if line.startswith(b"data: ") else b""
             text = line[len(mark) :].strip()

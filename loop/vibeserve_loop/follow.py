@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from pytest_vibeserve.errors import ExitCode, VibeserveError
 from pytest_vibeserve.report import write_atomically
+from vibeserve_loop import orders
 from vibeserve_loop.engine import Search
+from vibeserve_loop.events import told_to
+from vibeserve_loop.options import Sinks
 from vibeserve_loop.page import ending
 from vibeserve_loop.progress import emit, show_ending, showing
 from vibeserve_loop.runs import RunFolder
 from vibeserve_loop.start import opened
 
 
-def follow(folder: RunFolder, *, as_json: bool) -> ExitCode:
+def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], None] | None = None) -> ExitCode:
     """Go on until nothing is left to do or someone interrupts; the run's exit code."""
     stop = _Stop()
     how = f"vibeserve-loop resume {folder.path}"
     with opened(folder) as search:
+        if before:
+            before()
         if as_json:
-            emit("run", run=folder.id, path=str(folder.path), rounds=len(search.history.rounds))
+            emit("run", run=folder.id, path=str(folder.path), rounds=len(search.shop.history.rounds))
         _remark(search)
         try:
-            with showing(search.settings, search.target, search.history.rounds, as_json=as_json) as show:
+            shown = showing(search.shop.settings, search.shop.target, search.shop.history.rounds, as_json=as_json)
+            with shown as show, told_to(sinks, search.shop.settings, folder.log) as tell:
                 for event in search.events():
+                    tell(event)
                     show(event)
         except (KeyboardInterrupt, VibeserveError) as error:
             print(f"{'stopped' if stop.asked else 'ended early'}; to go on: {how}", file=sys.stderr)
@@ -34,20 +42,22 @@ def follow(folder: RunFolder, *, as_json: bool) -> ExitCode:
             if as_json:
                 emit("interrupted", resume=how)
             return ExitCode.INTERRUPTED
-        found = ending(folder, search.history.rounds, search.target)
+        if orders.standing(search.shop.history.rounds) == "stop":
+            print(f"stopped as ordered; to go on: {how}", file=sys.stderr)
+        found = ending(folder, search.shop.history.rounds, search.shop.target)
     write_atomically(folder.page, found.page)
     show_ending(found, as_json=as_json)
     return ExitCode(found.exit_code)
 
 
 def _remark(search: Search) -> None:
-    settings = search.settings
-    if search.history.note:
-        print(search.history.note, file=sys.stderr)
+    settings = search.shop.settings
+    if search.shop.history.note:
+        print(search.shop.history.note, file=sys.stderr)
     if settings.sandbox == "none":
         print("note: agents run without a sandbox; `vibeserve-loop doctor` says how to get one", file=sys.stderr)
-    where, seed = search.folder.path, settings.seed
-    print(f"run {search.folder.id} in {where}, seed {seed}, sandbox {settings.sandbox}", file=sys.stderr)
+    where, seed = search.shop.folder.path, settings.seed
+    print(f"run {search.shop.folder.id} in {where}, seed {seed}, sandbox {settings.sandbox}", file=sys.stderr)
 
 
 class _Stop:

@@ -13,6 +13,7 @@ from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import Measurement
 from pytest_vibeserve.target import Target
 from vibeserve_loop import lineage
+from vibeserve_loop.accounts import Account, account, account_lines
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.records import Round
 from vibeserve_loop.runs import RunFolder
@@ -35,6 +36,8 @@ class Ending(BaseModel):
     techniques: tuple[str, ...] = ()
     seconds: float = 0.0
     usd: float = 0.0
+    tokens: int = 0
+    account: Account | None = None
     page: str = ""
 
 
@@ -57,6 +60,8 @@ def ending(folder: RunFolder, rounds: Sequence[Round], target: Target) -> Ending
         techniques=tuple(sorted(lineage.applied(rounds, champion))) if champion else (),
         seconds=lineage.seconds(rounds),
         usd=lineage.dollars(rounds),
+        tokens=lineage.tokens(rounds),
+        account=account(rounds),
         page="\n".join([f"# {target.name}, run {folder.id}", "", verdict, "", *_body(folder, rounds, target)]) + "\n",
     )
 
@@ -133,4 +138,5 @@ def _told(rounds: Sequence[Round]) -> list[str]:
     kept = [r for r in work if r.decision.ruling == "accept"]
     money = f", {lineage.dollars(rounds):.2f} USD" if lineage.dollars(rounds) else ""
     lines = [f"{len(work)} rounds of work, {len(kept)} kept, in {minutes:.1f} min{money}."]
-    return lines + [f"- round {r.round}: {r.work.summary if r.work else ''} ({r.decision.reason})" for r in kept]
+    lines += [f"- round {r.round}: {r.work.summary if r.work else ''} ({r.decision.reason})" for r in kept]
+    return [*lines, "", *account_lines(account(rounds))]

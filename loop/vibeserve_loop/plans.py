@@ -81,7 +81,7 @@ class Ledger:
 
 
 def plans(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed: int) -> tuple[Plan, ...]:
-    """Every plan that is worth a round on the task's base, the most promising first; ties fall by the seed."""
+    """Every plan worth a round on the task's base: what the task names, then by promise; ties fall by the seed."""
     ledger = Ledger(rounds, task.base)
     weights = {issue.name: issue.weight for issue in task.issues}
     found = []
@@ -97,7 +97,17 @@ def plans(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed:
         if chances > 0 and not ledger.skipped.intersection(names):
             promise = _promise(members, known, weights, ledger) - LATER_VARIANT * _place(technique, known)
             found.append(Plan(members, chances * ledger.freshness(technique) * promise))
-    return tuple(sorted(found, key=lambda plan: (-round(plan.score, 9), _lot(plan, seed, len(rounds)))))
+    if task.techniques and all(task.techniques != plan.names for plan in found):
+        found += _named(task.techniques, known, ledger)
+    turn = lineage.turns(rounds)
+    return tuple(sorted(found, key=lambda p: (p.names != task.techniques, -round(p.score, 9), _lot(p, seed, turn))))
+
+
+def _named(names: tuple[str, ...], known: Sequence[Technique], ledger: Ledger) -> list[Plan]:
+    """The plan of exactly these techniques, unless one is unknown, in the code already, or did not apply here."""
+    members = [technique for name in names for technique in known if technique.name == name]
+    unfit = ledger.skipped.union(ledger.applied).intersection(names)
+    return [] if len(members) < len(names) or unfit or not ledger.chances(names) else [Plan(tuple(members), 0.0)]
 
 
 def _missing(technique: Technique, known: Sequence[Technique], ledger: Ledger) -> tuple[Technique, ...] | None:

@@ -11,10 +11,11 @@ from typing import TextIO
 
 from pytest_vibeserve.target import Target
 from vibeserve_loop import lineage
+from vibeserve_loop.accounts import left_of
 from vibeserve_loop.decision import gain_text
+from vibeserve_loop.orders import in_force
 from vibeserve_loop.page import Ending
 from vibeserve_loop.records import Round, Settings, Step
-from vibeserve_loop.schedule import kept_back_s
 
 Show = Callable[[Step | Round], None]
 
@@ -49,7 +50,7 @@ def show_ending(found: Ending, *, as_json: bool) -> None:
 
 def told(record: Round) -> str:
     """One round in one line."""
-    what = record.work.summary if record.work else record.task.hypothesis
+    what = record.work.summary if record.work and record.task.kind != "plan" else record.task.hypothesis
     value = record.assessment.headline if record.assessment else None
     measured = f" {value.value:.1f} {value.unit}" if value else ""
     name = f"round {record.round:>2} {record.task.kind:<8} {record.decision.ruling:<6}"
@@ -69,17 +70,8 @@ def standing(rounds: list[Round]) -> str:
 
 
 def remaining(settings: Settings, rounds: list[Round]) -> str:
-    """What the budgets leave, in words; empty when there is no budget."""
-    left = []
-    if settings.max_rounds is not None:
-        left.append(f"{max(0, settings.max_rounds - len(lineage.judged_work(rounds)))} rounds")
-    if settings.max_hours is not None:
-        kept_back = kept_back_s(rounds)
-        spare = settings.max_hours * 3600 - lineage.seconds(rounds)
-        left.append(f"{max(0.0, spare) / 60:.0f} min, {kept_back / 60:.0f} of them for the final gate")
-    if settings.max_usd is not None:
-        left.append(f"{max(0.0, settings.max_usd - lineage.dollars(rounds)):.2f} USD")
-    return " and ".join(left)
+    """What the budgets that hold now leave, in words; empty when there is no budget."""
+    return left_of(in_force(settings, rounds), rounds)
 
 
 class _Lines:

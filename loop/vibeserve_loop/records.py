@@ -7,14 +7,58 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_vibeserve.report import Check, Comparison, Hint, Measurement, OutcomeName
+from vibeserve_loop.proposals import Answer, Item, Proposal
 
 SCHEMA = 1
-Kind = Literal["starter", "baseline", "work", "final"]
+Kind = Literal["starter", "baseline", "work", "final", "plan", "order"]
 Ruling = Literal["accept", "reject", "void"]
+Verb = Literal["pause", "resume", "stop", "budget", "steer", "issue"]
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class Knobs(_Record):
+    """The search's own settings; a policy reads those that concern it."""
+
+    max_retries_per_round: int = Field(default=3, ge=1, description="agent: attempts at one hypothesis")
+    max_attempts_per_issue: int = Field(default=3, ge=1, description="plain: rounds on one issue before it is blocked")
+    max_issues_per_eval: int = Field(default=3, ge=1, description="plain: issues that one evaluation may file")
+    patience: int = Field(default=8, ge=1, description="agent, evolve: judged rounds without a gain before it stops")
+    frontier_bias: float = Field(
+        default=0.7, ge=0, le=1, description="evolve: chance of a parent from the Pareto front"
+    )
+    temperature: float = Field(default=0.5, gt=0, description="evolve: of the softmax over parents")
+    top_inspirations: int = Field(default=2, ge=0, description="evolve: best others shown to the agent")
+    random_inspirations: int = Field(default=2, ge=0, description="evolve: other others shown to the agent")
+    islands: int = Field(default=1, ge=1, description="evolve: populations that mix only now and then")
+    migrate_every: int = Field(default=10, ge=1, description="evolve: rounds between migrations")
+    novelty: float = Field(default=1.0, gt=0, le=1, description="likeness of source from which code counts as tried")
+    objectives: tuple[str, ...] = Field(
+        default=(), description="evolve: `metric[@load]:max|min`; empty is the target's"
+    )
+
+
+class AgentChoice(_Record):
+    """An agent by name with its options; several in one run are arms of a bandit."""
+
+    name: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name with its options, as it was given."""
+        return " ".join([self.name, *(f"{key}={value}" for key, value in self.options)])
+
+
+class Budget(_Record):
+    """What a run may use up; None is no limit."""
+
+    max_rounds: int | None = None
+    max_hours: float | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
 
 
 class Settings(_Record):
@@ -27,14 +71,33 @@ class Settings(_Record):
     profile: str = "full"
     agent: str = "recipes"
     agent_options: tuple[tuple[str, str], ...] = ()
+    more_agents: tuple[AgentChoice, ...] = ()
+    planner: AgentChoice | None = Field(
+        default=None, description="who plans for the agent policy; None is its own rule"
+    )
     policy: str = "plain"
+    knobs: Knobs = Knobs()
     sandbox: str = "none"
+    strict: bool = Field(default=False, description="accept nothing that ran unisolated")
     seed: int = 0
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
+    max_tokens: int | None = None
     baselines: tuple[str, ...] = ()
     gate_command: tuple[str, ...] = Field(default=(), description="starts the gate; empty is this interpreter's pytest")
+
+    @property
+    def agents(self) -> tuple[AgentChoice, ...]:
+        """Everybody who may edit, the first first."""
+        return AgentChoice(name=self.agent, options=self.agent_options), *self.more_agents
+
+    @property
+    def budget(self) -> Budget:
+        """The limits that the run began with; orders may have changed them since."""
+        return Budget(
+            max_rounds=self.max_rounds, max_hours=self.max_hours, max_usd=self.max_usd, max_tokens=self.max_tokens
+        )
 
 
 class Issue(_Record):
@@ -45,13 +108,30 @@ class Issue(_Record):
     text: str = ""
 
 
+class Order(_Record):
+    """What a person asks of a run that is under way."""
+
+    verb: Verb
+    text: str = ""
+    limits: tuple[tuple[str, float | None], ...] = Field(default=(), description="new budgets; None lifts one")
+    item: Item | None = None
+
+
 class Task(_Record):
     """What one round is for, and the round whose code it starts from."""
 
     kind: Kind
-    base: int = Field(default=0, description="number of the round that holds the code to start from")
+    base: int = Field(default=0, description="the round whose code the result is measured against")
+    start: int | None = Field(default=None, description="the round whose refused code is mended; None starts from base")
     hypothesis: str = Field(default="", description="what should move, and how much; the gate can prove it wrong")
     issues: tuple[Issue, ...] = ()
+    attempt: int = 1
+    proposal: Proposal | None = None
+    techniques: tuple[str, ...] = Field(default=(), description="what to apply, where the policy names it")
+    inspirations: tuple[int, ...] = Field(default=(), description="other rounds whose code may be learned from")
+    island: int = 0
+    agent: str = Field(default="", description="label of the agent; empty is the run's first")
+    orders: tuple[Order, ...] = ()
     baseline: str = Field(default="", description="folder of the program to judge, for a baseline's round")
 
 
@@ -71,6 +151,7 @@ class AgentResult(_Record):
     techniques: tuple[str, ...] = ()
     skipped: tuple[str, ...] = Field(default=(), description="tried on this base and found not to apply")
     exhausted: bool = Field(default=False, description="the agent knows nothing more to try on this base")
+    failed: str = Field(default="", description="why the session counts for nothing; its cost does")
     spend: Spend = Spend()
 
 
@@ -102,6 +183,13 @@ class Decision(_Record):
     reason: str
 
 
+class Sketch(_Record):
+    """What source code looks like once layout and comments are gone: a digest, and a sample of its pieces."""
+
+    digest: str
+    pieces: tuple[int, ...] = ()
+
+
 class Round(_Record):
     """One line of `rounds.jsonl`."""
 
@@ -112,6 +200,8 @@ class Round(_Record):
     tree: str = ""
     work: AgentResult | None = None
     assessment: Assessment | None = None
+    answer: Answer | None = Field(default=None, description="the planner's, in a plan's round")
+    sketch: Sketch | None = None
     decision: Decision
     started: float
     wall_s: float

@@ -41,9 +41,11 @@ def find_class(part: Part, name: str) -> type:
     return found
 
 
-def policy(name: str) -> roles.Policy:
-    """A policy of that name."""
-    return cast(roles.Policy, _made("policies", name, ()))
+def policy(name: str, charter: roles.Charter | None = None) -> roles.Policy:
+    """A policy of that name; one whose constructor takes anything gets the charter."""
+    found = find_class("policies", name)
+    wanted = charter is not None and inspect.signature(found).parameters
+    return cast(roles.Policy, found(charter) if wanted else found())
 
 
 def agent(name: str, options: Sequence[tuple[str, str]]) -> roles.Agent:

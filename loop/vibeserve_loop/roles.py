@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from pytest_vibeserve.target import Target
+from pytest_vibeserve.target import Objective, Target
 from vibeserve_loop.processes import Finished
-from vibeserve_loop.records import AgentResult, Assessment, Decision, Round, Task
+from vibeserve_loop.records import AgentResult, Assessment, Decision, Knobs, Round, Task
+from vibeserve_loop.skills import Technique
+
+DEFAULT_KNOBS = Knobs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +69,33 @@ class Agent(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there."""
+
+    knobs: Knobs = DEFAULT_KNOBS
+    objectives: tuple[Objective, ...] = ()
+    techniques: tuple[Technique, ...] = ()
+    agents: tuple[str, ...] = ("",)
+    planned: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Who works in a run: the agents that edit, by label, the first first; and who plans, if anybody is asked."""
+
+    agents: tuple[tuple[str, Agent], ...]
+    planner: Agent | None = None
+
+    def editor(self, label: str) -> Agent:
+        """The agent of that label; the first for one that is not there any more."""
+        return next((agent for name, agent in self.agents if name == label), self.agents[0][1])
+
+
 @runtime_checkable
 class Policy(Protocol):
-    """Decides what is tried and what is kept; a pure function of the rounds, the constructor takes no arguments."""
+    """Decides what is tried and kept; a pure function of the rounds, the constructor takes nothing or a `Charter`."""
 
     def propose(self, rounds: Sequence[Round]) -> Task | None:
         """The next task, or None when the search is over."""

@@ -18,6 +18,7 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.history import History, check_schema
+from vibeserve_loop.orders import Orders
 from vibeserve_loop.records import Settings
 
 WORDS = """
@@ -47,6 +48,16 @@ class RunFolder:
     def rounds(self) -> Path:
         """The record of finished rounds."""
         return self.path / "rounds.jsonl"
+
+    @property
+    def orders(self) -> Orders:
+        """What people ask of the run while it is under way."""
+        return Orders(self.path / "orders.jsonl")
+
+    @property
+    def log(self) -> Path:
+        """The structured log of events, for other programs."""
+        return self.path / "events.jsonl"
 
     @property
     def page(self) -> Path:
@@ -95,6 +106,26 @@ class RunFolder:
             yield
         finally:
             os.close(handle)
+
+    def owner(self) -> int | None:
+        """The process of the loop that is at work in the run, or None."""
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            word = os.read(handle, 32).decode().strip()
+            return int(word) if _locked(handle) and word.isdecimal() else None
+        finally:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def new_id(seed: int) -> str:

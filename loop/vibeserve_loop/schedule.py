@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vibeserve_loop import lineage
-from vibeserve_loop.records import Round, Settings, Task
+from vibeserve_loop.fold import facts_of
+from vibeserve_loop.orders import in_force
+from vibeserve_loop.records import Budget, Round, Settings, Task
 from vibeserve_loop.roles import Policy
 
-FULL_OVER_QUICK = 3.0
+FULL_OVER_QUICK = 6.0
 """How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
 
 
@@ -20,42 +23,57 @@ def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Ta
     for folder in settings.baselines:
         if not any(r.task.baseline == folder and r.decision.ruling != "void" for r in rounds):
             return Task(kind="baseline", baseline=folder, hypothesis="what a user would run instead")
-    if not _finals(rounds) and budget_left(rounds, settings):
+    budget = in_force(settings, rounds)
+    if not _closing(rounds) and budget_left(rounds, budget):
         task = policy.propose(rounds)
         if task is not None:
             return task
-    return _final(rounds, settings)
+    return _final(rounds, budget)
 
 
-def budget_left(rounds: Sequence[Round], settings: Settings) -> bool:
+def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
     """Whether one more round fits, with the time of a full gate kept back."""
-    if settings.max_rounds is not None and len(lineage.judged_work(rounds)) >= settings.max_rounds:
+    if budget.max_rounds is not None and len(lineage.judged_work(rounds)) >= budget.max_rounds:
         return False
-    if settings.max_usd is not None and lineage.dollars(rounds) >= settings.max_usd:
+    if budget.max_usd is not None and lineage.dollars(rounds) >= budget.max_usd:
         return False
-    if settings.max_hours is None:
+    if budget.max_tokens is not None and lineage.tokens(rounds) >= budget.max_tokens:
+        return False
+    if budget.max_hours is None:
         return True
     last = next((r.wall_s for r in reversed(rounds) if r.assessment), 0.0)
-    return lineage.seconds(rounds) + last + kept_back_s(rounds) < settings.max_hours * 3600
+    return lineage.seconds(rounds) + last + kept_back_s(rounds) < budget.max_hours * 3600
 
 
 def kept_back_s(rounds: Sequence[Round]) -> float:
     """Seconds of the budget that the final gate is expected to need."""
-    return FULL_OVER_QUICK * min((r.wall_s for r in rounds if r.assessment), default=0.0)
+    shortest_s = facts_of(rounds).shortest_gate_s
+    return FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
 
 
-def _finals(rounds: Sequence[Round]) -> tuple[Round, ...]:
-    return tuple(r for r in rounds if r.task.kind == "final")
+def _closing(rounds: Sequence[Round]) -> bool:
+    """Whether the final gates have begun and no new budget was given since."""
+    if not facts_of(rounds).finals:
+        return False
+    for record in reversed(rounds):
+        if any(order.limits for order in record.task.orders):
+            return False
+        if record.task.kind == "final":
+            return True
+    return False
 
 
-def _final(rounds: Sequence[Round], settings: Settings) -> Task | None:
-    judged = [r for r in _finals(rounds) if r.decision.ruling != "void"]
+def _final(rounds: Sequence[Round], budget: Budget) -> Task | None:
+    judged = [r for r in facts_of(rounds).finals if r.decision.ruling != "void"]
     best = lineage.incumbent(rounds)
-    over = settings.max_hours is not None and lineage.seconds(rounds) >= settings.max_hours * 3600
-    if best is None or lineage.winner(rounds) or (judged and over):
+    over = budget.max_hours is not None and lineage.seconds(rounds) >= budget.max_hours * 3600
+    if best is None or (judged and over):
         return None
-    refused = {r.task.base for r in judged}
+    refused = {r.task.base for r in judged if r.decision.ruling == "reject"}
+    crowned = {r.task.base for r in judged if r.decision.ruling == "accept"}
     for champion in reversed(lineage.chain(rounds, best)):
+        if champion.round in crowned:
+            return None
         if champion.task.kind == "work" and champion.round not in refused:
             hypothesis = f"round {champion.round} passes the full gate and is better than the starter"
             return Task(kind="final", base=champion.round, hypothesis=hypothesis)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
@@ -15,10 +17,18 @@ from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import Gate
 from vibeserve_loop.engine import Search
-from vibeserve_loop.records import Settings
-from vibeserve_loop.roles import Agent, Policy, Sandbox
+from vibeserve_loop.options import knobs_given
+from vibeserve_loop.population import objectives_named
+from vibeserve_loop.records import AgentChoice, Knobs, Settings
+from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Policy, Sandbox
 from vibeserve_loop.runs import RunFolder, create, new_id
+from vibeserve_loop.skills import techniques_for
+from vibeserve_loop.workshop import Workshop
 from vibeserve_loop.workspace import Workspace
+
+AUTO_PLANNER = "auto"
+OFFLINE = ("recipes", "recorded", "handoff")
+"""Agents that have no model behind them: the rule plans for them unless somebody else is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +37,27 @@ class Request:
 
     target: str
     profile: str = "full"
-    agent: str = "recipes"
+    agents: tuple[str, ...] = ("recipes",)
     agent_options: tuple[str, ...] = ()
+    planner: str = AUTO_PLANNER
     policy: str = "plain"
     sandbox: str = resolve.AUTO
+    strict: bool = False
     seed: int | None = None
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
+    max_tokens: int | None = None
+    knobs: Knobs = DEFAULT_KNOBS
     baselines: tuple[str, ...] = ()
     gate_command: tuple[str, ...] = ()
+
+
+def request_of(asked: Mapping[str, Any]) -> Request:
+    """A request from the command line's values; the policies' settings go together."""
+    given = knobs_given(asked)
+    rest = {name: value for name, value in asked.items() if name in Request.__dataclass_fields__}
+    return Request(**rest, knobs=Knobs(**given))
 
 
 def new_run(request: Request, runs: Path) -> RunFolder:
@@ -44,25 +65,31 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     target = load_target(request.target, request.profile)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     name = resolve.best_sandbox() if request.sandbox == resolve.AUTO else request.sandbox
+    agents = [_choice(text, request.agent_options) for text in request.agents]
     settings = Settings(
         id=new_id(seed),
         created=float(int(time.time())),
         target=str(target.folder),
         profile=request.profile,
-        agent=request.agent,
-        agent_options=tuple(_option(text) for text in request.agent_options),
+        agent=agents[0].name,
+        agent_options=agents[0].options,
+        more_agents=tuple(agents[1:]),
+        planner=_planner(request, agents[0]),
+        knobs=request.knobs,
         policy=request.policy,
         sandbox=name,
+        strict=request.strict,
         seed=seed,
         max_rounds=request.max_rounds,
         max_hours=request.max_hours,
         max_usd=request.max_usd,
+        max_tokens=request.max_tokens,
         baselines=tuple(str(baseline_folder(target, name)) for name in request.baselines),
         gate_command=request.gate_command,
     )
     if not (target.folder / "starter" / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
-    _parts(settings)
+    _parts(settings, target)
     Workspace(runs)
     return create(settings, runs)
 
@@ -73,11 +100,11 @@ def opened(folder: RunFolder) -> Iterator[Search]:
     settings = folder.settings()
     with folder.locked():
         target = load_target(settings.target, settings.profile)
-        policy, agent, sandbox = _parts(settings)
+        policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
-        gate = Gate(target, folder.path, settings.gate_command)
+        gate = Gate(target, folder.path, settings.gate_command, settings.strict)
         workspace = Workspace(folder.workspace)
-        yield Search(settings, folder, target, history, workspace, gate, policy, agent, sandbox)
+        yield Search(Workshop(settings, folder, target, history, workspace, gate, crew, sandbox), policy)
 
 
 def baseline_folder(target: Target, name: str) -> Path:
@@ -92,9 +119,34 @@ def baseline_folder(target: Target, name: str) -> Path:
     return path.resolve()
 
 
-def _parts(settings: Settings) -> tuple[Policy, Agent, Sandbox]:
-    policy = resolve.policy(settings.policy)
-    return policy, resolve.agent(settings.agent, settings.agent_options), resolve.sandbox(settings.sandbox)
+def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
+    known = techniques_for(target) if settings.agent == "recipes" else ()
+    objectives = objectives_named(settings.knobs.objectives, target.objective) or target.objective
+    labels = tuple(choice.label for choice in settings.agents)
+    if len(set(labels)) < len(labels):
+        raise UsageError(f"--agent {labels[0]!r} is given twice; give each agent once, or with other options")
+    planned = settings.planner is not None
+    charter = Charter(settings.knobs, objectives, known, labels, planned, settings.seed)
+    editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
+    planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
+    return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
+
+
+def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:
+    """Who plans for the agent policy: whoever is named, else the first agent where a model stands behind it."""
+    if request.policy != "agent" or request.planner == "rule":
+        return None
+    if request.planner == AUTO_PLANNER:
+        return None if first.name in OFFLINE else first
+    return _choice(request.planner, ())
+
+
+def _choice(text: str, options: tuple[str, ...]) -> AgentChoice:
+    """`name key=value ...` as it is given on the command line, with options that all agents get."""
+    words = shlex.split(text)
+    if not words:
+        raise UsageError("--agent: give a name, or `name key=value ...`")
+    return AgentChoice(name=words[0], options=tuple(_option(word) for word in (*words[1:], *options)))
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
+from vibeserve_loop.git_objects import GitObjects
 
 if TYPE_CHECKING:
     from git import Git, Repo
@@ -47,6 +48,7 @@ class Workspace:
         if shutil.which("git") is None:
             raise UsageError(NO_GIT)
         self.folder = folder
+        self._objects = GitObjects(folder / ".git")
 
     def begin(self, starter: Path, moment: float) -> Commit:
         """Make the repository from the starter's files, in place of a half-made one."""
@@ -60,19 +62,38 @@ class Workspace:
         return first
 
     def checkout(self, sha: str) -> None:
-        """Make the folder hold exactly that commit's files."""
+        """Make the folder hold exactly that commit's files; git's index is brought up to date by `settle`."""
+        if tree := self._objects.plain_tree(sha):
+            self._objects.restore(tree, self.folder)
+            return
         with self._repo() as repo:
             _git(repo).reset("--hard", "--quiet", sha)
             _git(repo).clean("-ffdxq")
 
+    def unlock(self) -> None:
+        """Take away the lock of a git that was killed; only the one loop that holds the run may call this."""
+        (self.folder / ".git" / "index.lock").unlink(missing_ok=True)
+
+    def settle(self) -> None:
+        """Bring git's index to the branch's commit, so that git sees the folder as it is."""
+        with self._repo() as repo:
+            _git(repo).read_tree("HEAD")
+
     def changes(self) -> str:
-        """What differs from the last checkout, as `git status --porcelain` says it; empty when nothing does."""
+        """What differs from the branch, as `git status --porcelain` says it; empty when nothing does."""
+        self.settle()
         with self._repo() as repo:
             return str(_git(repo).status("--porcelain"))
 
     def commit(self, message: str, parent: str | None, moment: float) -> Commit:
         """Record the folder as it is; the same files, parent and moment (seconds since 1970) give the same hash."""
+        if tree := self._objects.snapshot(self.folder):
+            name, address = IDENTITY
+            signature = f"{name} <{address}> {int(moment)} +0000"
+            return Commit(self._objects.commit(tree, parent, signature, message), tree)
         with self._repo() as repo:
+            if parent:
+                _git(repo).read_tree(parent)
             _git(repo).add("-A")
             tree = str(_git(repo).write_tree())
             parents = ["-p", parent] if parent else []
@@ -99,6 +120,10 @@ class Workspace:
         half = into.with_name(f".{into.name}.half")
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
+        if tree := self._objects.plain_tree(sha):
+            self._objects.restore(tree, half)
+            half.rename(into)
+            return into
         with self._repo() as repo:
             repo.git.update_environment(GIT_INDEX_FILE=str(half.with_suffix(".index").resolve()))
             _git(repo).read_tree(sha)
@@ -124,8 +149,7 @@ class Workspace:
                 raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
 
     def _point(self, ref: str, sha: str) -> None:
-        with self._repo() as repo:
-            _git(repo).update_ref(ref, sha)
+        self._objects.point(ref, sha)
 
     @contextlib.contextmanager
     def _repo(self, *, new: bool = False) -> Iterator[Repo]:

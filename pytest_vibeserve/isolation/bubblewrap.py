@@ -11,19 +11,21 @@ from pathlib import Path
 
 from pytest_vibeserve.isolation.confine import STAGE
 from pytest_vibeserve.isolation.interpreter import SYSTEM, offered
-from pytest_vibeserve.isolation.supervisor import STATUS_FD
-from pytest_vibeserve.isolation.view import View, accelerators, environment
-
-CODE = "/candidate"
-MODEL = "/model"
-HOME = "/home/candidate"
-NOBODY = 65534
-_PACKAGE = Path(__file__).resolve().parent.parent
-_IDENTITY = {
-    "passwd": f"candidate:x:{NOBODY}:{NOBODY}:candidate:{HOME}:/bin/sh\n",
-    "group": f"candidate:x:{NOBODY}:\n",
-    "hosts": "127.0.0.1 localhost\n",
-}
+from pytest_vibeserve.isolation.seccomp import kernel_filter
+from pytest_vibeserve.isolation.supervisor import FILTER_FD, STATUS_FD
+from pytest_vibeserve.isolation.view import (
+    CODE,
+    HOME,
+    NOBODY,
+    TEMPORARY,
+    View,
+    accelerators,
+    environment,
+    hidden_folders,
+    identity_files,
+    model_mounts,
+    scratch,
+)
 
 
 class CommandLine:
@@ -45,7 +47,9 @@ class CommandLine:
             *self._devices(),
             *self._interpreter(),
             *self._own(),
-            *("--remount-ro", "/", "--chdir", CODE, "--json-status-fd", STATUS_FD, "--"),
+            *("--remount-ro", "/", "--chdir", CODE, "--json-status-fd", STATUS_FD),
+            *(("--seccomp", FILTER_FD) if kernel_filter() else ()),
+            "--",
             *command,
         )
 
@@ -64,25 +68,16 @@ class CommandLine:
                 yield from ("--ro-bind-try", name, name)
         for name in ("/etc/ld.so.cache", "/etc/alternatives"):
             yield from ("--ro-bind-try", name, name)
-        for name, text in _IDENTITY.items():
-            file = self._view.private / name
-            file.write_text(text, encoding="ascii")
-            file.chmod(0o644)
-            yield from ("--ro-bind", self._source(file), f"/etc/{name}")
+        for file, place in identity_files(self._view.private):
+            yield from ("--ro-bind", self._source(file), place)
 
     def _temporary(self) -> Iterator[str]:
         size = ("--size", str(self._view.memory)) if self._view.memory and "--size" in _known_options() else ()
         yield from ("--proc", "/proc", "--dev", "/dev")
         # files below /proc/sys belong to root: a candidate with root's real uid could write them without any capability
-        yield from (
-            "--ro-bind",
-            "/proc/sys",
-            "/proc/sys",
-            "--ro-bind-try",
-            "/sys/devices/system",
-            "/sys/devices/system",
-        )
-        for place in ("/dev/shm", "/tmp", "/var/tmp", HOME):
+        yield from ("--ro-bind", "/proc/sys", "/proc/sys")
+        yield from ("--ro-bind-try", "/sys/devices/system", "/sys/devices/system")
+        for place in TEMPORARY:
             yield from (*size, "--tmpfs", place)
 
     def _devices(self) -> Iterator[str]:
@@ -94,8 +89,7 @@ class CommandLine:
 
     def _interpreter(self) -> Iterator[str]:
         """The interpreter's folders at their own paths, outer ones first, with the gate's own code covered."""
-        trees = set(offered().trees)
-        hidden = {path for path in _gate() if any(path.is_relative_to(tree) for tree in (SYSTEM, *trees))} - trees
+        trees, hidden = set(offered().trees), hidden_folders()
         for path in sorted(trees | hidden, key=lambda path: len(path.parts)):
             if path in trees:
                 yield from ("--ro-bind", self._source(path), str(path))
@@ -105,19 +99,14 @@ class CommandLine:
             yield from ("--remount-ro", str(path))
         for link in offered().links:
             yield from ("--symlink", os.readlink(link), str(link))
-        for name, value in environment(offered(), HOME, self._scratch()).items():
+        for name, value in environment(offered(), HOME, scratch()).items():
             yield from ("--setenv", name, value)
-
-    def _scratch(self) -> str:
-        """A temporary folder that starts empty: /tmp, unless the interpreter itself lies below it."""
-        crowded = any(tree.is_relative_to("/tmp") for tree in offered().trees)
-        return "/var/tmp" if crowded else "/tmp"
 
     def _own(self) -> Iterator[str]:
         view = self._view
         yield from ("--bind" if view.writable else "--ro-bind", self._source(view.code), CODE)
         if view.model is not None:
-            for source, place in _model(view.model):
+            for source, place in model_mounts(view.model):
                 yield from ("--ro-bind", self._source(source), place)
 
 
@@ -137,29 +126,3 @@ def _namespaces() -> Iterator[str]:
     if "--disable-userns" in _known_options():
         yield "--disable-userns"
     yield from ("--die-with-parent", "--new-session", "--hostname", "candidate", "--clearenv")
-
-
-def _gate() -> set[Path]:
-    """The folders of the gate itself: its packages, the repository that they lie in, and where it was started."""
-    folders = {_PACKAGE, _PACKAGE.parent / "vibeserve_loop", Path.cwd()}
-    if (_PACKAGE.parent / "pyproject.toml").is_file():
-        folders.add(_PACKAGE.parent)
-    return {folder for folder in folders if folder.is_dir() and not _needed(folder)}
-
-
-def _needed(folder: Path) -> bool:
-    """Whether covering the folder would cover what the interpreter needs and what is not shown again on top of it."""
-    python = offered()
-    wanted = (SYSTEM, python.executable, *python.libraries)
-    return any(p.is_relative_to(folder) and not any(p.is_relative_to(t) for t in python.trees) for p in wanted)
-
-
-def _model(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The folder itself, or each of its files where some are links that leave it, as in the hub's cache."""
-    real = folder.resolve()
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    if all(path.resolve().is_relative_to(real) for path in files):
-        yield real, MODEL
-        return
-    for path in files:
-        yield path.resolve(), f"{MODEL}/{path.relative_to(folder).as_posix()}"

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 
+from pytest_vibeserve.isolation.cgroup import ControlGroup
 from pytest_vibeserve.isolation.errand import Errand
 
 STAGE = "/tmp"
@@ -16,22 +17,28 @@ _CLONE_NEWNS = 0x20000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_MOST_PROCESSES = 1 << 15
-_MOST_FILES = 1 << 16
-_LARGEST_FILE = 64 << 30
+MOST_FILES = 1 << 16
+LARGEST_FILE = 64 << 30
 
 
-def confine(errand: Errand) -> None:
+def most_processes() -> int:
+    """How many processes and threads a candidate may have: a pool for each core in each of many workers."""
+    return 2048 + 256 * (os.cpu_count() or 1)
+
+
+def confine(errand: Errand, group: ControlGroup | None = None) -> None:
     """Limit and confine the calling process as the errand says; OSError when the system refuses."""
+    if group:
+        group.join()
     if sys.platform == "linux":
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # when memory runs out the candidate is to go, not the gate
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
     _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_NPROC, _MOST_PROCESSES)
-    _lower(resource.RLIMIT_NOFILE, _MOST_FILES)
-    _lower(resource.RLIMIT_FSIZE, _LARGEST_FILE)
+    _lower(resource.RLIMIT_NPROC, most_processes())
+    _lower(resource.RLIMIT_NOFILE, MOST_FILES)
+    _lower(resource.RLIMIT_FSIZE, LARGEST_FILE)
     if errand.uid is not None:
         _stage(errand.staged)
         os.setgroups([])

@@ -27,8 +27,10 @@ class _Line:
 class Errand(_Line):
     """What to run, how it is confined, and what to watch.
 
-    `environment` holds NAME=VALUE texts; `staged` are folders and files bound to /tmp/0, /tmp/1, … before `uid` is
-    taken on; `port` 0 waits for no readiness; `remove` is deleted when the gate lets go; sizes are in bytes.
+    `environment` holds NAME=VALUE texts; `hard` asks for a control group if one can be made; `staged` are folders and
+    files bound to /tmp/0, /tmp/1, … before `uid` is taken on; `port` 0 waits for no readiness; what lies in the
+    `temporary` folders counts as memory; `afterwards` is a command for the very end; `remove` is deleted when the gate
+    lets go; sizes are in bytes.
     """
 
     argv: tuple[str, ...]
@@ -36,12 +38,15 @@ class Errand(_Line):
     folder: str
     log: str
     isolated: bool
+    hard: bool = False
     staged: tuple[str, ...] = ()
     uid: int | None = None
     port: int = 0
     route: str = "/"
     ready_within_s: float = 0.0
     memory: int = 0
+    temporary: tuple[str, ...] = ()
+    afterwards: tuple[str, ...] = ()
     remove: str = ""
 
 

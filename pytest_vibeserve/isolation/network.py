@@ -12,6 +12,7 @@ HOST = "127.0.0.1"
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _NS_GET_USERNS = 0xB701
+_LISTEN = "0A"
 _ANSWER_S = 10.0
 _BETWEEN_S = 0.02
 
@@ -43,6 +44,17 @@ def wait_until_ready(port: int, route: str, deadline: float) -> str:
             return ""
         time.sleep(_BETWEEN_S)
     return answer
+
+
+def listeners(port: int) -> set[int]:
+    """The sockets, by inode, that listen on a TCP port of the caller's network (Linux; none elsewhere)."""
+    found: set[int] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if os.path.exists(table):
+            with open(table, encoding="ascii") as lines:
+                rows = [line.split() for line in lines][1:]
+            found.update(int(row[9]) for row in rows if row[3] == _LISTEN and int(row[1].rsplit(":", 1)[1], 16) == port)
+    return found
 
 
 def ask(host: str, port: int, route: str, timeout_s: float) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_KINDS = ("pid", "mnt", "ipc")
 _ENDED = (FileNotFoundError, ProcessLookupError)
 
 
@@ -26,6 +27,7 @@ class Process:
     resident: int
     started: int
     ended: bool
+    threads: int = 1
 
 
 def table() -> dict[int, Process]:
@@ -60,9 +62,37 @@ def memory_bytes(root: int) -> int:
     return sum(_proportional(process) for process in below(root))
 
 
-def resident_bytes(root: int) -> int:
-    """Sum of the resident sizes of all descendants: cheap, and never less than `memory_bytes`."""
-    return sum(process.resident for process in below(root))
+def held_bytes(root: int, temporary: Iterable[str]) -> int:
+    """`memory_bytes`, and what lies in the temporary file systems at those places as `root` sees them.
+
+    What is mapped from there is counted once: mapped shared pages and stored ones overlap by the smaller of the two.
+    """
+    mapped = sum(_rollup(process, b"Pss_Shmem:") or 0 for process in below(root))
+    return memory_bytes(root) + max(stored_bytes(root, temporary) - mapped, 0)
+
+
+def stored_bytes(root: int, temporary: Iterable[str]) -> int:
+    """Bytes in the temporary file systems at those places as a process sees them, a page for each file included."""
+    stored = {}
+    for place in temporary:
+        with suppress(*_ENDED, PermissionError):
+            path = f"/proc/{root}/root{place}"
+            room = os.statvfs(path)
+            files = (room.f_files - room.f_ffree) * _PAGE
+            stored[os.stat(path).st_dev] = (room.f_blocks - room.f_bfree) * room.f_frsize + files
+    return sum(stored.values())
+
+
+def sockets_below(root: int) -> set[int]:
+    """The sockets, by inode, that the descendants of a process hold."""
+    found: set[int] = set()
+    for process in below(root):
+        with suppress(*_ENDED, PermissionError):
+            for name in os.listdir(f"/proc/{process.pid}/fd"):
+                with suppress(FileNotFoundError):
+                    kind, _, inode = os.readlink(f"/proc/{process.pid}/fd/{name}").partition(":")
+                    found |= {int(inode.strip("[]"))} if kind == "socket" else set()
+    return found
 
 
 def send(number: signal.Signals, processes: Iterable[Process]) -> None:
@@ -90,12 +120,30 @@ def marked(marker: str) -> list[Process]:
     return found
 
 
-def in_namespace(inode: int) -> list[Process]:
-    """The processes that live in the PID namespace with that inode number."""
+def namespaces(pid: int) -> frozenset[int]:
+    """The PID, mount and IPC namespaces of a process by inode, one number space for all; none for one that is gone."""
+    with suppress(*_ENDED):
+        return frozenset(os.stat(f"/proc/{pid}/ns/{kind}").st_ino for kind in _KINDS)
+    return frozenset()
+
+
+def held_namespaces(pid: int) -> list[int]:
+    """Open descriptors of those namespaces, but for the caller's own: while they are open no inode is used again."""
+    own, held = namespaces(os.getpid()), []
+    for kind in _KINDS:
+        with suppress(*_ENDED, PermissionError):
+            held.append(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+            if os.fstat(held[-1]).st_ino in own:
+                os.close(held.pop())
+    return held
+
+
+def in_namespaces(wanted: frozenset[int]) -> list[Process]:
+    """The processes that live in any of those namespaces; with the last of them goes whatever was kept there."""
     found = []
     for process in table().values():
-        with suppress(*_ENDED, PermissionError):
-            if os.stat(f"/proc/{process.pid}/ns/pid").st_ino == inode:
+        with suppress(PermissionError):
+            if namespaces(process.pid) & wanted:
                 found.append(process)
     return found
 
@@ -119,6 +167,7 @@ def _parsed(pid: int, line: bytes) -> Process:
         resident=int(fields[21]) * _PAGE,
         started=int(fields[19]),
         ended=fields[0] in (b"Z", b"X"),
+        threads=int(fields[17]),
     )
 
 
@@ -137,8 +186,14 @@ def _from_ps() -> Iterator[Process]:
 
 
 def _proportional(process: Process) -> int:
+    held = _rollup(process, b"Pss:")
+    return process.resident if held is None else held
+
+
+def _rollup(process: Process, field: bytes) -> int | None:
+    """One field of smaps_rollup (proc(5)) in bytes, None where it may not be read."""
     with suppress(*_ENDED, PermissionError), open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
         for line in file:
-            if line.startswith(b"Pss:"):
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024
-    return process.resident
+    return None

@@ -36,7 +36,7 @@ class Supervised:
         self.ended: Event | None = None
         self._lock = threading.Lock()
         self._unread = b""
-        self._namespace = 0
+        self._namespaces: list[int] = []
         theirs, self._control = os.pipe()
         self._events, their_events = os.pipe()
         self._supervisor = subprocess.Popen(
@@ -112,8 +112,7 @@ class Supervised:
         if event.name == "started":
             self.root = event.pid if self.errand.isolated else self._supervisor.pid
             if self.errand.isolated:
-                with suppress(FileNotFoundError, ProcessLookupError):
-                    self._namespace = os.stat(f"/proc/{event.pid}/ns/pid").st_ino
+                self._namespaces = processes.held_namespaces(event.pid)
         elif event.name in ("ended", "broken"):
             self.ended = event
         return event
@@ -121,8 +120,11 @@ class Supervised:
     def _survivors(self, known: dict[int, int]) -> list[processes.Process]:
         table = processes.table().values()
         found = {p.pid: p for p in table if known.get(p.pid) == p.started and not p.ended}
-        if self._namespace:
-            found.update((process.pid, process) for process in processes.in_namespace(self._namespace))
+        if self._namespaces:
+            wanted = frozenset(os.fstat(held).st_ino for held in self._namespaces)
+            found.update((process.pid, process) for process in processes.in_namespaces(wanted))
+            while self._namespaces:
+                os.close(self._namespaces.pop())
         if not self.errand.isolated:
             found.update((process.pid, process) for process in processes.marked(f"TMPDIR={self.errand.remove}"))
         return list(found.values())

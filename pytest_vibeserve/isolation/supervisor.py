@@ -18,15 +18,19 @@ from pathlib import Path
 from typing import Final
 
 from pytest_vibeserve.isolation import processes
-from pytest_vibeserve.isolation.confine import adopt_orphans, confine
+from pytest_vibeserve.isolation.cgroup import control_group
+from pytest_vibeserve.isolation.confine import adopt_orphans, confine, most_processes
 from pytest_vibeserve.isolation.errand import Errand, Event
 from pytest_vibeserve.isolation.network import enter_network, wait_until_ready
+from pytest_vibeserve.isolation.seccomp import kernel_filter
 from pytest_vibeserve.source_tree import remove_tree
 
 KEEP: Final = b"k"
 LOG_LIMIT = 16 << 20
 STATUS_FD = "STATUS_FD"
-_LOOK_AT_MEMORY_S = 1.0
+FILTER_FD = "FILTER_FD"
+_LOOK_S = 1.0
+_AFTERWARDS_S = 30.0
 _BLOCK = 1 << 16
 
 
@@ -42,6 +46,10 @@ class Supervisor:
         self._finished_setting_up = not errand.isolated
         self._told = b""
         self._root = 0
+        self._first: processes.Process | None = None
+        self._group = (
+            control_group(f"vibeserve-{os.getpid()}", errand.memory, most_processes()) if errand.hard else None
+        )
         self._main: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._reason = ""
@@ -57,12 +65,20 @@ class Supervisor:
                 selector.register(descriptor, selectors.EVENT_READ)
             self._start()
             while self._held:
-                for key, _ in selector.select(_LOOK_AT_MEMORY_S if self._errand.memory and self._main else None):
+                for key, _ in selector.select(_LOOK_S if self._main else None):
                     self._read(key.fd, selector)
                 self._look()
         self._kill_all()
+        if self._group:
+            self._group.remove()
+        if self._errand.afterwards:
+            self._run_afterwards(self._errand.afterwards)
         if self._errand.remove and not self._keep:
             remove_tree(Path(self._errand.remove))
+
+    def _run_afterwards(self, command: tuple[str, ...]) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, env=self._environment(), capture_output=True, timeout=_AFTERWARDS_S, check=False)
 
     def _wake_on_signals(self) -> int:
         """A descriptor that turns readable when a child ends; signals that would end this process are only noted."""
@@ -75,17 +91,20 @@ class Supervisor:
 
     def _start(self) -> None:
         errand = self._errand
+        told = {STATUS_FD: self._their_status} if STATUS_FD in errand.argv else {}
+        if FILTER_FD in errand.argv:
+            told[FILTER_FD] = _in_memory(kernel_filter())
         try:
             child = subprocess.Popen(
-                [str(self._their_status) if word == STATUS_FD else word for word in errand.argv],
+                [str(told.get(word, word)) for word in errand.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=self._their_output,
                 stderr=self._their_output,
-                pass_fds=[self._their_status] if errand.isolated else [],
+                pass_fds=list(told.values()),
                 cwd=errand.folder,
-                env=dict(pair.split("=", 1) for pair in errand.environment),
+                env=self._environment(),
                 start_new_session=True,
-                preexec_fn=lambda: confine(errand),
+                preexec_fn=lambda: confine(errand, self._group),
             )
         except (OSError, subprocess.SubprocessError) as error:
             tell(Event("broken", text=f"{errand.argv[0]} could not be started: {error}"))
@@ -97,8 +116,11 @@ class Supervisor:
         if not errand.isolated:
             self._started(child.pid, os.getpid())
 
+    def _environment(self) -> dict[str, str]:
+        return dict(pair.split("=", 1) for pair in self._errand.environment)
+
     def _started(self, pid: int, root: int) -> None:
-        self._root = root
+        self._root, self._first = root, processes.table().get(root)
         tell(Event("started", pid=pid))
         if self._errand.port and os.fork() == 0:
             poll_and_exit(self._errand, pid)
@@ -124,7 +146,7 @@ class Supervisor:
                 os.write(self._log, b"\n[what was written after this was not kept]\n")
 
     def _hear(self, data: bytes) -> None:
-        """What bwrap says of itself: the pid of its namespace's first process, and that its setting up succeeded."""
+        """What the sandbox says: the pid of its namespace's first process, that its setting up succeeded, a reason."""
         self._told += data
         *lines, self._told = self._told.split(b"\n")
         for line in lines:
@@ -132,6 +154,7 @@ class Supervisor:
             if "child-pid" in said:
                 self._started(said["child-pid"], said["child-pid"])
             self._finished_setting_up = self._finished_setting_up or "exit-code" in said
+            self._reason = self._reason or said.get("reason", "")
 
     def _look(self) -> None:
         with suppress(ChildProcessError):
@@ -139,12 +162,30 @@ class Supervisor:
                 if ended[0] == self._main:
                     self._main = None
                     self._ended(os.waitstatus_to_exitcode(ended[1]))
-        limit = self._errand.memory
-        if self._main and self._root and limit and processes.resident_bytes(self._root) > limit:
-            held = processes.memory_bytes(self._root)
-            if held > limit:
-                self._reason = f"it held {held / 2**30:.2f} GiB of memory, the limit is {limit / 2**30:.2f}"
-                os.kill(self._main, signal.SIGKILL)
+        if self._main and self._root and not self._reason:
+            self._reason = self._excess(self._errand)
+            if self._reason:
+                self._kill_sandbox()
+
+    def _excess(self, errand: Errand) -> str:
+        """What the candidate takes too much of, in words, or ""."""
+        found = processes.below(self._root)
+        threads = sum(process.threads for process in found)
+        if threads > most_processes():
+            return f"it had {threads} processes and threads, the limit is {most_processes()}"
+        stored = processes.stored_bytes(self._root, errand.temporary)
+        if not errand.memory or sum(process.resident for process in found) + stored <= errand.memory:
+            return ""
+        held = processes.held_bytes(self._root, errand.temporary)
+        return _too_much(held, errand.memory) if held > errand.memory else ""
+
+    def _kill_sandbox(self) -> None:
+        """End the namespace's first process, with which all the others go, and what started it."""
+        first, now = self._first, processes.table()
+        if self._errand.isolated and first and first.pid in now and now[first.pid].started == first.started:
+            processes.send(signal.SIGKILL, [first])
+        if self._main:
+            os.kill(self._main, signal.SIGKILL)
 
     def _ended(self, code: int) -> None:
         self._kill_all()
@@ -155,6 +196,8 @@ class Supervisor:
                 self._write(data)
         with suppress(BlockingIOError):
             self._hear(os.read(self._status, _BLOCK))
+        if self._group and not self._reason and self._group.out_of_memory():
+            self._reason = _too_much(self._errand.memory, self._errand.memory)
         if not self._finished_setting_up and not self._reason:
             tell(Event("broken", status=code, text="the sandbox could not be set up, or was killed from outside"))
         else:
@@ -162,11 +205,24 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         """Kill until there is no child left: orphans become children of this process."""
+        self._kill_sandbox()
         with suppress(ChildProcessError):
             while True:
                 children = [process for process in processes.table().values() if process.parent == os.getpid()]
                 processes.send(signal.SIGKILL, children)
                 os.waitpid(-1, 0)
+
+
+def _too_much(held: int, limit: int) -> str:
+    return f"it held {held / 2**30:.2f} GiB of memory, the limit is {limit / 2**30:.2f}"
+
+
+def _in_memory(data: bytes) -> int:
+    """A descriptor to read these bytes from."""
+    made = os.memfd_create("filter")
+    os.write(made, data)
+    os.lseek(made, 0, os.SEEK_SET)
+    return made
 
 
 def poll_and_exit(errand: Errand, pid: int) -> None:

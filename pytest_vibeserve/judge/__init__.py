@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.judge import repeats, sampled
+from pytest_vibeserve.errors import ContractBroken, Inconclusive
+from pytest_vibeserve.judge import canary, repeats, sampled
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
-from pytest_vibeserve.judge.bench import Bench, ContractBroken, Inconclusive
-from pytest_vibeserve.judge.evidence import Evidence
-from pytest_vibeserve.judge.examination import examined
+from pytest_vibeserve.judge.bench import Bench
+from pytest_vibeserve.judge.examination import examined, settled
 from pytest_vibeserve.judge.interface import interface_checks
-from pytest_vibeserve.judge.probes import alone_and_together
-from pytest_vibeserve.reference import Reference, model_folder
+from pytest_vibeserve.judge.probes import alone_and_together, drawn
+from pytest_vibeserve.judge.sessions import session_checks
+from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
 
 __all__ = ["Bench", "ContractBroken", "Inconclusive", "Judge"]
 
 DOUBLINGS = 3
+FULL_PART = 160
+"""Answers of a full audit that are compared with every honest computation; all are screened."""
 
 
 class Judge:
@@ -30,17 +36,20 @@ class Judge:
     ContractBroken says in one sentence what was broken, Inconclusive that the largest sample did not decide.
     """
 
-    def __init__(self, bench: Bench, model: Path | None = None) -> None:
-        """Bind to one served candidate; the reference is loaded on first use."""
-        self._bench = bench
-        self._model = model
+    def __init__(
+        self, bench: Bench, model: Path, auditor: Callable[[], Auditor] | None = None, sampling: int = 1
+    ) -> None:
+        """Bind to one served candidate; `auditor` gives what `prepared` has made of the model meanwhile.
+
+        `sampling` says how many times as many answers to audit: a source that looks suspicious is asked for more.
+        """
+        self._bench, self._folder, self._sampling = bench, model, sampling
+        self._prepared = auditor or partial(prepared, model, bench.target, bench.vocabulary, bench.depth)
 
     @cached_property
     def auditor(self) -> Auditor:
         """The reference with the limits of its calibration."""
-        target = self._bench.target
-        reference = Reference(self._folder, target)
-        return Auditor.of(reference, self._bench.vocabulary, target, self._bench.depth)
+        return self._prepared()
 
     @cached_property
     def end_ids(self) -> frozenset[int]:
@@ -53,17 +62,17 @@ class Judge:
         return frozenset()
 
     def audit(self) -> None:
-        """Greedy answers, alone and under load, are the model's own within honest noise; doubles while undecided."""
-        count = self._bench.target.audit.quick if self._bench.depth == "quick" else self._bench.target.audit.full
-        evidence: list[Evidence] = []
+        """Answers, alone and under load, are the model's own within honest noise; asks for more while undecided."""
+        sizes = self._bench.target.audit
+        quick = self._bench.depth == "quick"
+        count, part = (sizes.quick, sizes.quick) if quick else (sizes.full, FULL_PART)
+        answers: list[Answer] = []
         for stage in range(DOUBLINGS + 1):
             draws = self._bench.draws(f"audit/{stage}")
-            answers = alone_and_together(self._bench, draws, count if stage == 0 else count * 2 ** (stage - 1))
-            agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "audit")
-            if any(check.result == "fail" for check in agreed):
-                self._conclude(agreed)
-            evidence += self.auditor.gathered(answers)
-            found = [*agreed, *self.auditor.checks(evidence)]
+            answers += alone_and_together(self._bench, draws, len(answers) or count * self._sampling)
+            found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "audit")
+            if not any(check.result == "fail" for check in found):
+                found += examined(self.auditor, answers, draws, part, "audit")
             if stage == DOUBLINGS or not _undecided(found):
                 self._conclude(found)
                 return
@@ -87,6 +96,10 @@ class Judge:
         """Every field of a request means what the contract says; refusals are refusals, and the server lives on."""
         self._conclude(list(interface_checks(self._bench, self.auditor, self.end_ids)))
 
+    def sessions(self) -> None:
+        """Whoever else is served, each answer stays the model's own for its prompt; nothing passes between requests."""
+        self._conclude(list(session_checks(self._bench, self.auditor, self.end_ids)))
+
     def repeats(self) -> None:
         """A prompt that comes again is computed again, unless the target allows stored answers; tried twice."""
         target = self._bench.target
@@ -98,19 +111,32 @@ class Judge:
             check = self._repeated(target.rules.speculation)
         self._conclude([check, repeats.same_draw(self._bench, self.auditor, self._bench.draws("repeats/sampled"))])
 
+    def canary(self) -> None:
+        """Relaunched on a secret perturbed copy of the weights, the server answers as the copy does, not the original.
+
+        A quick gate leaves this out and says so.
+        """
+        if self._bench.depth == "quick":
+            words = "left to the full gate: answers made from weights known beforehand would not be seen"
+            self._bench.record(Check(name="canary.weights", result="skip", detail=words))
+            return
+        draws = self._bench.draws("canary")
+        with canary.perturbed(self.auditor, self._bench.target, draws) as copy:
+            with self._bench.relaunched(copy.reference.folder) as bench:
+                answers = bench.ask(drawn(bench, draws, canary.REQUESTS), bench.target.limits.concurrency)
+            agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "canary")
+            self._conclude([*agreed, *canary.checks(copy, self.auditor, answers)])
+
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit the answers that were measured: what each says of itself, then margins against the reference."""
         draws = self._bench.draws("examine")
-        checks = examined(self.auditor, answers, draws, self._bench.target.audit)
+        part = self._bench.target.audit.quick // 3 if self._bench.depth == "quick" else FULL_PART // 2
+        checks = settled(examined(self.auditor, answers, draws, part, "load"))
         agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "load")
         return self._conclude([*agreed, *checks])
 
     def _repeated(self, speculation: bool) -> Check:
         return repeats.check(repeats.paired(self._bench, self._bench.draws("repeats")), speculation)
-
-    @cached_property
-    def _folder(self) -> Path:
-        return self._model or model_folder(self._bench.target)
 
     def _conclude(self, checks: Sequence[Check]) -> list[Check]:
         for check in checks:
@@ -122,6 +148,14 @@ class Judge:
             if check.result == "inconclusive":
                 raise Inconclusive(f"{check.name}: {check.detail}; more samples would be needed than the limits allow")
         return list(checks)
+
+
+def prepared(model: Path, target: Target, vocabulary: Vocabulary, depth: Literal["quick", "full"]) -> Auditor:
+    """The auditor of a model with its weights read; seconds of work that need no server."""
+    auditor = Auditor.of(Reference(model, target), vocabulary, target, depth)
+    for dtype in ("float32", auditor.reference.dtype):
+        auditor.reference.model(dtype, "sdpa")
+    return auditor
 
 
 def _undecided(checks: Sequence[Check]) -> bool:

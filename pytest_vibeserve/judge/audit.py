@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ from pytest_vibeserve.judge.calibration import Calibration, calibrate
 from pytest_vibeserve.judge.evidence import LARGEST_MARGIN, Evidence, gather
 from pytest_vibeserve.judge.ratio import Bounds, Ratio, ratio
 from pytest_vibeserve.judge.signature import diagnose, fine, regress, sided, sides_with
+from pytest_vibeserve.judge.strata import Part, by_certainty, by_request
 from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check, Result
 from pytest_vibeserve.target import Target
@@ -70,7 +71,7 @@ class Auditor:
         own = [item for item in evidence if not item.choice.retokenised]
         if not own:
             return [self.retokenised(evidence, name)]
-        found = [self.single(own, name), self._margins(own, name), *self._logprobs(own, name), self._groups(own, name)]
+        found = [self.single(own, name), self._margins(own, name), *self._logprobs(own, name), *self._groups(own, name)]
         if not any(check.result == "fail" for check in found):
             found += self._signatures(own, name)
         elif cause := diagnose(self.reference, _shortest(own, DIAGNOSED_REQUESTS), self.forbidden):
@@ -114,10 +115,10 @@ class Auditor:
         words = f"mean margin over {tokens} greedy tokens, in units of honest noise"
         return self._ratio_check(f"{name}.margin", found, words, max(evidence, key=lambda item: item.worst))
 
-    def _margin_ratio(self, evidence: Sequence[Evidence], confidence: float = 0.998) -> Ratio:
-        candidate = np.array([np.minimum(item.margins, LARGEST_MARGIN).sum() for item in evidence])
-        noise = np.array([np.minimum(item.honest_margins, LARGEST_MARGIN).sum(axis=1) for item in evidence])
-        tokens = sum(len(item.margins) for item in evidence)
+    def _margin_ratio(self, parts: Sequence[Part], confidence: float = 0.998) -> Ratio:
+        candidate = np.array([np.minimum(part.margins, LARGEST_MARGIN).sum() for part in parts])
+        noise = np.array([np.minimum(part.honest_margins, LARGEST_MARGIN).sum(axis=1) for part in parts])
+        tokens = sum(len(part.margins) for part in parts)
         return ratio(candidate, noise, FLOOR * tokens * self.calibration.sigma**2, confidence)
 
     def _logprobs(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
@@ -150,24 +151,24 @@ class Auditor:
             example=shown(worst) if said == "fail" else "",
         )
 
-    def _groups(self, evidence: Sequence[Evidence], name: str) -> Check:
-        """A server may not be exact where it is looked at and careless elsewhere: each kind of request by itself."""
-        bounds, worst, which = self.calibration.bounds, 0.0, "none"
-        failed = False
-        for group, members in groups(evidence).items():
-            if len(members) < SMALLEST_GROUP:
-                continue
-            found = self._margin_ratio(members, GROUP_CONFIDENCE)
-            failed = failed or found.said(bounds) == "fail"
-            if found.point > worst:
-                worst, which = found.point, group
+    def _groups(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
+        """A server may not be exact where it is looked at and careless elsewhere."""
+        kinds = {group: parts for group, parts in by_request(evidence).items() if len(parts) >= SMALLEST_GROUP}
+        yield self._each(kinds, f"{name}.groups", "by kind of request; the largest is that of requests")
+        yield self._each(by_certainty(evidence), f"{name}.strata", "by certainty; the largest is that of tokens")
+
+    def _each(self, groups: Mapping[str, Sequence[Part]], name: str, words: str) -> Check:
+        bounds = self.calibration.bounds
+        found = {group: self._margin_ratio(parts, GROUP_CONFIDENCE) for group, parts in groups.items()}
+        failed = [group for group, one in found.items() if one.said(bounds) == "fail"]
+        which = max(failed or found, key=lambda group: found[group].point, default="none")
         return Check(
-            name=f"{name}.groups",
+            name=name,
             result="fail" if failed else "pass",
-            statistic=worst,
+            statistic=found[which].point if found else 0.0,
             threshold=bounds.limit,
             unit="x",
-            detail=f"mean margin by kind of request; the largest is that of requests {which}",
+            detail=f"mean margin {words} {which}",
         )
 
     def _signatures(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
@@ -198,19 +199,6 @@ class Auditor:
                 detail=f"{ours} of {either} parted tokens side with {quantiser} weights",
                 example=shown(silent[0]) if sides_with(ours, either) else "",
             )
-
-
-def groups(evidence: Sequence[Evidence]) -> dict[str, list[Evidence]]:
-    """Evidence by what a server could tell its requests apart by."""
-    found: dict[str, list[Evidence]] = {}
-    longest = np.median([len(item.context.prompt) for item in evidence])
-    for item in evidence:
-        request, long = item.request, len(item.context.prompt) > longest
-        found.setdefault("with logprobs" if request.logprobs is not None else "without logprobs", []).append(item)
-        found.setdefault("streamed" if request.stream else "whole", []).append(item)
-        found.setdefault("with long prompts" if long else "with short prompts", []).append(item)
-        found.setdefault(f"of kind {request.kind}", []).append(item)
-    return found
 
 
 def shown(item: Evidence) -> str:

@@ -1,9 +1,11 @@
-"""What the Judge needs from whoever runs the gate, and the two ways in which it ends a test."""
+"""What the Judge needs from whoever runs the gate."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pytest_vibeserve.completions import Answer
@@ -11,14 +13,6 @@ from pytest_vibeserve.load_generator import Exchange, Reply
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary
-
-
-class ContractBroken(AssertionError):
-    """The candidate failed a check; the message is one readable sentence."""
-
-
-class Inconclusive(Exception):
-    """More samples would be needed than the limits allow; neither accepted nor rejected."""
 
 
 class Bench(Protocol):
@@ -36,6 +30,9 @@ class Bench(Protocol):
 
     def exchange(self, exchanges: Sequence[Exchange], concurrency: int = 1) -> list[Reply]:
         """Raw replies in the order of the exchanges."""
+
+    def relaunched(self, model: Path) -> AbstractContextManager[Bench]:
+        """The same candidate started afresh on another folder of the model, on a bench of its own, in the block."""
 
     def record(self, record: Check) -> None:
         """Keep a check for the report."""

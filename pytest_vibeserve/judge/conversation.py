@@ -47,7 +47,7 @@ class Conversation:
         workload = Workload(self.bench.target, self.bench.vocabulary, self.random())
         text, ids = workload.prompt(self.draw(st.integers(2, 24)))
         self._serial += 1
-        base = Request(id=self._serial, prompt_ids=ids, prompt_text=text, max_tokens=6, stream=False, kind="interface")
+        base = Request(id=self._serial, prompt_ids=ids, prompt_text=text, max_tokens=4, stream=False, kind="interface")
         return replace(base, **given)
 
     def ask(self, *requests: Request, concurrency: int = 1) -> list[Answer]:

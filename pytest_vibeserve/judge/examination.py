@@ -1,4 +1,4 @@
-"""The audit of the answers that a benchmark measured: every one is screened, a part is judged like any other."""
+"""The audit of answers, whoever asked for them: every one is screened, a part is judged by all that is known."""
 
 from __future__ import annotations
 
@@ -6,43 +6,55 @@ import random
 from collections.abc import Sequence
 
 from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.judge import sampled
 from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.ratio import unseen_rate
 from pytest_vibeserve.reference import Context
 from pytest_vibeserve.report import Check
-from pytest_vibeserve.target import Audit
 from pytest_vibeserve.variants import Variant
 
 SCREENED_TOKENS = {"quick": 5_000, "full": 400_000}
 """Tokens of prompt and answer that one examination screens at most; beyond it, answers are drawn at random."""
 
+SAMPLED_TOKENS = {"quick": 300, "full": 1_500}
+"""Generated tokens of sampled answers that are compared with the distribution that was asked for."""
+
 SUSPECT = 0.4
 """Share of the hard limit from which an answer's margin, seen by the fast computation, is looked at exactly."""
 
 
-def examined(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, audit: Audit) -> list[Check]:
-    """Checks `load.request`, over all screened answers, and `load.margin` and the rest over a drawn part of them."""
-    whole = [answer for answer in answers if not answer.fault and answer.request.temperature == 0 and answer.tokens]
-    if not whole:
+def examined(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, part: int, prefix: str) -> list[Check]:
+    """Checks `prefix.request`, over all screened answers, `prefix.margin` and the rest over `part` of them or more.
+
+    The part is doubled while it leaves something undecided and there are more answers.
+    """
+    whole = [answer for answer in answers if not answer.fault and answer.tokens]
+    drawn = [answer for answer in whole if answer.request.temperature > 0]
+    pool = _affordable([answer for answer in whole if not answer.request.temperature], draws, auditor.depth)
+    if not pool:
         return []
-    pool = _affordable(whole, draws, SCREENED_TOKENS[auditor.depth])
-    count = min(len(pool), audit.quick // 3 if auditor.depth == "quick" else audit.full // 2)
-    part = auditor.gathered(pool[:count])
-    checks = auditor.checks(part, "load")
-    while count < len(pool) and any(check.result == "inconclusive" for check in checks):
-        part += auditor.gathered(pool[count : 2 * count])
+    count = min(len(pool), part)
+    held = auditor.gathered(pool[:count])
+    checks = auditor.checks(held, prefix)
+    while count < len(pool) and _undecided(checks):
+        held += auditor.gathered(pool[count : 2 * count])
         count = min(len(pool), 2 * count)
-        checks = auditor.checks(part, "load")
-    if any(check.result == "fail" for check in checks) or any(item.choice.retokenised for item in part):
+        checks = auditor.checks(held, prefix)
+    if any(check.result == "fail" for check in checks) or any(item.choice.retokenised for item in held):
         return checks
-    rest = pool[count:]
-    exact = auditor.gathered([*_suspects(auditor, rest)], noise=False)
-    screened = auditor.single([*part, *exact], "load")
-    words = f"{screened.detail}; {len(pool)} of {len(whole)} measured answers were screened"
+    exact = auditor.gathered([*_suspects(auditor, pool[count:])], noise=False)
+    screened = auditor.single([*held, *exact], prefix)
+    words = f"{screened.detail}; {len(pool)} of {len(whole) - len(drawn)} greedy answers were screened"
     checks = [check for check in checks if check.name != screened.name]
-    return [screened.model_copy(update={"detail": words}), *_settled(checks)]
+    return [
+        screened.model_copy(update={"detail": words}),
+        *checks,
+        *_distribution(auditor, drawn, draws, prefix),
+        _counted(len(pool), prefix),
+    ]
 
 
-def _settled(checks: Sequence[Check]) -> list[Check]:
+def settled(checks: Sequence[Check]) -> list[Check]:
     """A load yields the answers that it yields: what they leave open, the audit of the contract decides."""
     return [
         check.model_copy(update={"result": "skip", "detail": f"left open by this load's answers: {check.detail}"})
@@ -51,10 +63,31 @@ def _settled(checks: Sequence[Check]) -> list[Check]:
     ]  # fmt: skip
 
 
-def _affordable(answers: Sequence[Answer], draws: random.Random, tokens: int) -> list[Answer]:
-    order = draws.sample(list(answers), len(answers))
+def _counted(audited: int, prefix: str) -> Check:
+    words = f"a fault in {unseen_rate(audited):.2%} of requests would be missed in one run of a hundred"
+    return Check(
+        name=f"{prefix}.count", result="pass", statistic=audited, threshold=1, unit="answers",
+        detail=f"{audited} greedy answers were audited: {words}",
+    )  # fmt: skip
+
+
+def _undecided(checks: Sequence[Check]) -> bool:
+    return any(check.result == "inconclusive" for check in checks)
+
+
+def _distribution(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, prefix: str) -> list[Check]:
     kept: list[Answer] = []
-    for answer in order:
+    for answer in draws.sample(list(answers), len(answers)):
+        if sum(other.tokens for other in kept) < SAMPLED_TOKENS[auditor.depth]:
+            kept.append(answer)
+    compared = sampled.compare(auditor, kept, draws.getrandbits(32))
+    return sampled.checks(compared, f"{prefix}.sampled", sampled.IN_PASSING)
+
+
+def _affordable(answers: Sequence[Answer], draws: random.Random, depth: str) -> list[Answer]:
+    tokens = SCREENED_TOKENS[depth]
+    kept: list[Answer] = []
+    for answer in draws.sample(list(answers), len(answers)):
         tokens -= len(answer.request.prompt_ids) + answer.tokens
         if kept and tokens < 0:
             break

@@ -18,6 +18,8 @@ from pytest_vibeserve.report import Check
 EXAMPLES = {"quick": 2, "full": 12}
 ERROR_EXAMPLES = {"quick": 4, "full": 16}
 COSTLY = frozenset({"context-limit", "routes"})
+LONG = frozenset({"n", "seed", "unicode"})
+"""Properties whose examples take many tokens: a quick gate has one of each."""
 
 
 def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> Iterator[Check]:
@@ -33,7 +35,8 @@ def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) ->
 
 def searched(talk: Conversation, name: str, wanted: Property) -> Check:
     """The check `interface.<name>`: as many examples of the property as the depth asks for, until one breaks it."""
-    count = 1 if name in COSTLY else (ERROR_EXAMPLES if name == "errors" else EXAMPLES)[talk.bench.depth]
+    once = COSTLY | LONG if talk.bench.depth == "quick" else COSTLY
+    count = 1 if name in once else (ERROR_EXAMPLES if name == "errors" else EXAMPLES)[talk.bench.depth]
     breach = _breach(talk, name, wanted, count)
     said = (wanted.__doc__ or name).split("\n")[0]
     return Check(

@@ -1,4 +1,4 @@
-"""The greedy requests of the audit: they go wherever the workload goes, and where caches go wrong."""
+"""The requests of the audit: they go wherever the workload goes, and where caches go wrong."""
 
 from __future__ import annotations
 
@@ -12,34 +12,39 @@ from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.target import Mix
 from pytest_vibeserve.workload import Request, Workload
 
+LARGEST_PART = 64
+"""Requests alone are slow, and those that resemble others are many already among the rest."""
+
+AT_ONCE = 256
+
 
 def fresh(bench: Bench, draws: random.Random, count: int, kind: str) -> list[Request]:
-    """Fresh greedy requests by the mix; half carry logprobs and half are streamed, independently."""
-    workload = Workload(bench.target, bench.vocabulary, draws)
-    return [
-        replace(
-            request,
-            kind=kind,
-            stream=draws.random() < 0.5,
-            logprobs=5 if draws.random() < 0.5 else None,
-            ignore_eos=draws.random() < 0.75,
-        )
-        for request in islice(workload.requests(), count)
-    ]
+    """Fresh greedy requests by the mix, with its flags."""
+    drawn = islice(Workload(bench.target, bench.vocabulary, draws).requests(), count)
+    return [replace(request, kind=kind, temperature=0.0, top_p=1.0, top_k=0) for request in drawn]
 
 
 def alone_and_together(bench: Bench, draws: random.Random, count: int) -> list[Answer]:
-    """Answers to `count` requests: an eighth alone, the rest at the target's concurrency, a quarter after the others.
+    """Answers to `count` requests: some alone, the rest at the target's concurrency, a part of it after the others.
 
-    The last are twins of answered prompts that differ in one token, and continuations of answered prompts that share
-    their beginning up to a random cut, so that a store of answers or of prefixes meets its hardest keys.
+    All are drawn as those of a load are.  The last resemble what was answered: twins of its prompts that differ in one
+    token, and continuations that share its beginning up to a random cut, so that a store of answers or of prefixes
+    meets its hardest keys.
     """
-    alone = bench.ask(fresh(bench, draws, max(1, count // 8), "alone"), 1)
-    related = max(2, count // 4)
-    together = _numbered(fresh(bench, draws, max(1, count - len(alone) - related), "under load"))
-    first = bench.ask(together, bench.target.limits.concurrency)
+    related = max(2, min(count // 4, LARGEST_PART))
+    few = max(1, min(count // 8, LARGEST_PART // 2))
+    alone = bench.ask(drawn(bench, draws, few), 1)
+    together = drawn(bench, draws, max(1, count - few - related))
+    first: list[Answer] = []
+    for start in range(0, len(together), AT_ONCE):
+        first += bench.ask(together[start : start + AT_ONCE], bench.target.limits.concurrency)
     grown = [_related(bench, draws, draws.choice(first), index) for index in range(related)]
     return [*alone, *first, *bench.ask(_numbered(grown), bench.target.limits.concurrency)]
+
+
+def drawn(bench: Bench, draws: random.Random, count: int) -> list[Request]:
+    """Fresh requests just as a load has them."""
+    return list(islice(Workload(bench.target, bench.vocabulary, draws).requests(), count))
 
 
 def _related(bench: Bench, draws: random.Random, answer: Answer, index: int) -> Request:

@@ -14,7 +14,7 @@ from pytest_vibeserve.judge.sampled import unlikely
 from pytest_vibeserve.workload import Request
 
 Property = Callable[[Conversation], None]
-LONG_ENOUGH = 10
+LONG_ENOUGH = 8
 """Sampled tokens that two independent draws hardly ever share."""
 
 
@@ -39,7 +39,7 @@ def stop(talk: Conversation) -> None:
     if not places:
         return
     place = talk.draw(st.sampled_from(places))
-    chosen = text[place : place + talk.draw(st.integers(1, 6))]
+    chosen = text[place : place + talk.draw(st.integers(3, 6))]
     stops = (chosen, "\x00never\x00") if talk.draw(st.booleans()) else (chosen,)
     talk.ask(replace(request, stop=stops, stream=talk.draw(st.booleans())))
 
@@ -111,7 +111,7 @@ def end_token(talk: Conversation) -> None:
 
 def prompts(talk: Conversation) -> None:
     """A list of prompts gives choices in their order, each judged by its own prompt."""
-    requests = [talk.request(max_tokens=4) for _ in range(talk.draw(st.integers(2, 3)))]
+    requests = [talk.request(max_tokens=6) for _ in range(talk.draw(st.integers(2, 3)))]
     texts = [talk.bench.vocabulary.decode(request.prompt_ids) for request in requests]
     asked = replace(requests[0], n=len(texts), token_ids=False)
     found = talk.spelt(asked, prompt=texts, n=1, return_token_ids=True)

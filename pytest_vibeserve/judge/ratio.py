@@ -76,6 +76,15 @@ def ratio(candidate: Floats, honest: Floats, floor: float, confidence: float = C
     return Ratio(float(point), float(low), float(high), size)
 
 
+MISS = 0.01
+"""How often a rare fault may stay unseen where its rate is stated."""
+
+
+def unseen_rate(audited: int) -> float:
+    """The largest share of faulty requests that `audited` answers miss in one of a hundred runs: (1 - r)^n = 0.01."""
+    return float(1 - MISS ** (1 / audited)) if audited else 1.0
+
+
 def binomial_tail(count: int, trials: int, rate: float) -> float:
     """Probability of at least `count` successes in `trials` at `rate`, summed exactly in logarithms."""
     if count <= 0:

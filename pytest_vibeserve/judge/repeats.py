@@ -18,7 +18,7 @@ from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request, Workload
 
 PAIRS = {"quick": 6, "full": 24}
-PROMPT_TOKENS, ANSWER_TOKENS = 12, 16
+PROMPT_TOKENS, ANSWER_TOKENS = 12, 14
 FASTER = {True: 0.2, False: 0.6}
 """A repeat this share of a fresh request's time, or less, is far faster; drafts that the rules allow gain honestly."""
 

@@ -23,18 +23,27 @@ from pytest_vibeserve.judge.ratio import Floats, binomial_tail
 from pytest_vibeserve.reference import Context, Logits
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.variants import REFERENCE
-from pytest_vibeserve.workload import Request
+from pytest_vibeserve.workload import SAMPLINGS, Request
 
-WAYS = ((1.0, 1.0, 0), (0.7, 0.9, 0), (1.0, 1.0, 20), (0.8, 0.95, 50))
-"""Temperature, top_p and top_k that requests are drawn from."""
+REQUESTS = {"quick": 12, "full": 72}
+LONGEST_ANSWER = {"quick": 28, "full": 64}
 
-REQUESTS = {"quick": 14, "full": 72}
-LONGEST_ANSWER = {"quick": 40, "full": 64}
-Z_LIMIT = 3.89
-UNIFORM_LIMIT = 2.226
-"""Two-sided normal, and Kolmogorov's sqrt(n) D, at 1e-4."""
 
-OUTSIDE = 1e-4
+@dataclass(frozen=True, slots=True)
+class Strictness:
+    """How far draws may stray: two-sided normal, Kolmogorov's sqrt(n) D, and the tail of the binomial."""
+
+    z: float
+    uniform: float
+    outside: float
+
+
+AT_FIRST = Strictness(3.89, 2.226, 1e-4)
+"""One honest server in ten thousand for each check; a soft failure is tried once more."""
+
+IN_PASSING = Strictness(4.89, 2.694, 1e-6)
+"""One in a million, for the sampled answers among others, which are not asked for again."""
+
 LEAST_MASS, MASS_FOR_LIMIT = 0.03, 0.1
 """Mass beyond top_p that noise explains: the first, or the second times the largest margin that noise explains."""
 
@@ -69,7 +78,7 @@ def requests(bench: Bench, purpose: str) -> list[Request]:
     longest = LONGEST_ANSWER[bench.depth]
     found = []
     for index, request in enumerate(given):
-        temperature, top_p, top_k = WAYS[index % len(WAYS)]
+        temperature, top_p, top_k = SAMPLINGS[index % len(SAMPLINGS)]
         found.append(
             replace(
                 request,
@@ -91,11 +100,13 @@ def compare(auditor: Auditor, answers: Sequence[Answer], seed: int) -> list[Draw
     return [found[index] for index in range(len(cases))]
 
 
-def checks(drawn: Sequence[Drawn]) -> list[Check]:
+def checks(drawn: Sequence[Drawn], prefix: str = "sampled", strictness: Strictness = AT_FIRST) -> list[Check]:
     """The checks of sampled answers: surprisal, ranks, tokens outside the set, copies."""
     if not drawn:
         return []
-    return [_surprisal(drawn), _ranks(drawn), _outside(drawn), _copies(drawn)]
+    found = [_surprisal(drawn, strictness.z), _ranks(drawn, strictness.uniform)]
+    found += [_outside(drawn, strictness.outside), _copies(drawn)]
+    return [check.model_copy(update={"name": f"{prefix}.{check.name}"}) for check in found]
 
 
 def unlikely(auditor: Auditor, answer: Answer) -> bool:
@@ -176,26 +187,26 @@ def _strays(block: Logits, place: NDArray[np.int64], size: NDArray[np.int64], re
     return float((p * strayed).sum())
 
 
-def _surprisal(drawn: Sequence[Drawn]) -> Check:
+def _surprisal(drawn: Sequence[Drawn], limit: float) -> Check:
     total = sum(item.variance for item in drawn)
     z = sum(item.surplus for item in drawn) / math.sqrt(total) if total else 0.0
     tokens = sum(item.tokens for item in drawn)
     return Check(
-        name="sampled.surprisal", result="fail" if abs(z) > Z_LIMIT else "pass", statistic=abs(z), threshold=Z_LIMIT,
-        unit="standard errors", example=_oddest(drawn) if abs(z) > Z_LIMIT else "",
+        name="surprisal", result="fail" if abs(z) > limit else "pass", statistic=abs(z), threshold=limit,
+        unit="standard errors", example=_oddest(drawn) if abs(z) > limit else "",
         detail=f"{tokens} tokens are {'likelier' if z < 0 else 'less likely'} than draws from the model: z {z:.2f}",
     )  # fmt: skip
 
 
-def _ranks(drawn: Sequence[Drawn]) -> Check:
+def _ranks(drawn: Sequence[Drawn], limit: float) -> Check:
     values = np.sort(np.concatenate([item.ranks for item in drawn]))
     size = len(values)
     steps = np.arange(1, size + 1) / max(1, size)
     gaps = np.concatenate([np.abs(steps - values), np.abs(values - steps + 1 / max(1, size))])
     distance = float(gaps.max(initial=0.0)) * math.sqrt(size)
     return Check(
-        name="sampled.ranks", result="fail" if distance > UNIFORM_LIMIT else "pass", statistic=distance,
-        threshold=UNIFORM_LIMIT, unit="sqrt(n) D", example=_oddest(drawn) if distance > UNIFORM_LIMIT else "",
+        name="ranks", result="fail" if distance > limit else "pass", statistic=distance,
+        threshold=limit, unit="sqrt(n) D", example=_oddest(drawn) if distance > limit else "",
         detail=f"ranks of {size} tokens against the uniform law: {distance:.2f}",
     )  # fmt: skip
 
@@ -204,16 +215,16 @@ def _oddest(drawn: Sequence[Drawn]) -> str:
     return described(max(drawn, key=lambda item: abs(item.surplus)).answer)
 
 
-def _outside(drawn: Sequence[Drawn]) -> Check:
+def _outside(drawn: Sequence[Drawn], significance: float) -> Check:
     cut = [item for item in drawn if item.answer.request.top_k > 0 or item.answer.request.top_p < 1]
     count, tokens = sum(item.outside for item in cut), sum(item.tokens for item in cut)
     honest = sum(item.honest_outside for item in cut) / max(1, tokens)
     allowed = 2 * honest + 0.002
     farthest = max(cut, key=lambda item: item.beyond, default=None)
     far = farthest is not None and farthest.beyond > 1
-    failed = far or binomial_tail(count, tokens, allowed) < OUTSIDE
+    failed = far or binomial_tail(count, tokens, allowed) < significance
     return Check(
-        name="sampled.support", result="fail" if failed else "pass", statistic=count / max(1, tokens),
+        name="support", result="fail" if failed else "pass", statistic=count / max(1, tokens),
         threshold=allowed, unit="share", example=described(farthest.answer) if failed and farthest else "",
         detail=f"{count} of {tokens} tokens lie outside top_k and top_p (honest noise: {honest:.2%}), "
         f"the farthest by {farthest.beyond if farthest else 0:.2f} times what noise explains",
@@ -229,7 +240,7 @@ def _copies(drawn: Sequence[Drawn]) -> Check:
         and one.likelihood < math.log(COLLISION) and len({c.ids for c in one.answer.choices}) == 1
     ]  # fmt: skip
     return Check(
-        name="sampled.copies", result="fail" if copies else "pass", statistic=len(copies), threshold=0, unit="answers",
+        name="copies", result="fail" if copies else "pass", statistic=len(copies), threshold=0, unit="answers",
         detail=f"{len(copies)} answers repeat one choice where independent draws were asked for",
         example=described(copies[0][0].answer) if copies else "",
     )  # fmt: skip

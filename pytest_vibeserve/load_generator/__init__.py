@@ -1,18 +1,27 @@
-"""Sends HTTP requests from a process of its own, in a closed loop or on a schedule, and stamps what comes back."""
+"""Sends HTTP requests from processes of its own, in a closed loop or on a schedule, and stamps what comes back."""
 
-from .arrivals import constant, gamma, poisson
+from .arrivals import arrivals, constant, gamma, poisson
+from .capacity import Capacity, Probe, highest
 from .generator import LoadGenerator
+from .plan import DEADLINE_S
+from .shards import ShardedLoadGenerator
 from .traffic import CANCELLED, ClientHealth, Exchange, Reply, Traffic, bottleneck
 
 __all__ = [
     "CANCELLED",
+    "DEADLINE_S",
+    "Capacity",
     "ClientHealth",
     "Exchange",
     "LoadGenerator",
+    "Probe",
     "Reply",
+    "ShardedLoadGenerator",
     "Traffic",
+    "arrivals",
     "bottleneck",
     "constant",
     "gamma",
+    "highest",
     "poisson",
 ]

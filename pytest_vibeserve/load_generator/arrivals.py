@@ -34,6 +34,17 @@ def gamma(rate: float, count: int, burstiness: float, rng: Random) -> tuple[floa
     return tuple(accumulate(rng.gammavariate(burstiness, 1 / (rate * burstiness)) for _ in range(count)))
 
 
+def arrivals(kind: str, rate: float, count: int, rng: Random, burstiness: float = 1.0) -> tuple[float, ...]:
+    """`count` arrivals of a process by its name: constant, poisson or gamma."""
+    if kind == "constant":
+        return constant(rate, count)
+    if kind == "poisson":
+        return poisson(rate, count, rng)
+    if kind == "gamma":
+        return gamma(rate, count, burstiness, rng)
+    raise UsageError(f"no arrival process is called {kind!r}; known are: constant, gamma, poisson")
+
+
 def _check(rate: float) -> None:
     if not rate > 0:
         raise UsageError(f"the rate of arrivals must be above 0 requests a second, not {rate}")

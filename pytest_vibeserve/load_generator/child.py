@@ -58,11 +58,10 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _drive(order: Order, parent: int) -> Traffic:
-    flights = [Flight(exchange, _request(order, exchange)) for exchange in order.exchanges]
+    flights = [Flight(exchange, _request(order, exchange, exchange.body)) for exchange in order.exchanges]
     address = (order.host, order.port)
-    driver: Driver = (
-        ClosedLoop(address, flights, order.concurrency) if order.concurrency else OpenLoop(address, flights)
-    )
+    kind: type[Driver] = OpenLoop if order.is_open else ClosedLoop
+    driver = kind(address, flights, order.concurrency, lambda exchange, body: _request(order, exchange, body))
     vitals = Vitals(asyncio.get_running_loop(), parent)
     await driver.prepare()
     # Everything of a traffic stays alive until its end: a collector would only stop the clock-keeping to look at it.
@@ -70,23 +69,23 @@ async def _drive(order: Order, parent: int) -> Traffic:
     gc.disable()
     vitals.start()
     try:
-        await driver.run(order.deadline_s)
+        await driver.run(order.start_s, order.deadline_s)
     finally:
-        health = vitals.stop([flight.sent - flight.scheduled for flight in flights])
+        health = vitals.stop([flight.send_delay for flight in flights])
         gc.enable()
     replies = tuple(flight.reply(driver.start) for flight in flights)
-    return Traffic(replies, max((reply.done_s for reply in replies), default=0.0), health)
+    return Traffic(replies, max((reply.done_s for reply in replies), default=0.0), health, driver.start)
 
 
-def _request(order: Order, exchange: Exchange) -> bytes:
+def _request(order: Order, exchange: Exchange, body: bytes) -> bytes:
     """The same head for every request, so that none can be told from another but by what it asks."""
     host = f"[{order.host}]" if ":" in order.host else order.host
     head = (
         f"{exchange.method} {exchange.path} HTTP/1.1\r\nHost: {host}:{order.port}\r\nAccept: */*\r\n"
         f"User-Agent: {order.agent}\r\nContent-Type: {exchange.content_type}\r\n"
-        f"Content-Length: {len(exchange.body)}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
-    return head.encode("latin-1") + exchange.body
+    return head.encode("latin-1") + body
 
 
 def _read(size: int, parent: int) -> bytes:

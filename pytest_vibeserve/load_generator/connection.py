@@ -24,6 +24,7 @@ class Flight:
         "done",
         "error",
         "exchange",
+        "free",
         "resent",
         "room",
         "scheduled",
@@ -39,9 +40,15 @@ class Flight:
         self.connection: Connection | None = None
         self.resent = False
         self.room = 0
-        self.scheduled = self.sent = self.done = 0.0
+        # `free` is when the client had room for it: a wait for room is the queueing that it measures, not its delay.
+        self.scheduled = self.free = self.sent = self.done = 0.0
         self.error = ""
         self._timers: list[asyncio.TimerHandle] = []
+
+    @property
+    def send_delay(self) -> float:
+        """Seconds by which the client itself sent late."""
+        return self.sent - max(self.scheduled, self.free)
 
     @property
     def landed(self) -> bool:
@@ -73,7 +80,7 @@ class Flight:
             sent_s=self.sent - start,
             chunks=tuple((at - start, part) for at, part in self.answer.chunks),
             done_s=self.done - start,
-            headers=tuple(self.answer.headers),
+            headers=self.answer.headers,
         )
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import ceil
 from time import monotonic
 
 from ..errors import InfrastructureError
 from .connection import Connection, Flight
+from .follow_up import Spoken, filled, spoken
 from .http1 import ANSWER_LIMIT
+from .traffic import Exchange
 
+Compose = Callable[[Exchange, bytes], bytes]
+TURN_LOST = "not sent: the turn before it failed"
 TRAFFIC_LIMIT = 4 * 1024**3
 OUR_ERRORS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
 
@@ -22,9 +27,15 @@ class Driver(ABC):
     Connections are not kept for the next traffic: an idle one would occupy a server that attends to one at a time.
     """
 
-    def __init__(self, address: tuple[str, int], flights: Sequence[Flight]) -> None:
-        """Drive `flights` to `address`."""
+    def __init__(self, address: tuple[str, int], flights: Sequence[Flight], concurrency: int, compose: Compose) -> None:
+        """Drive `flights` to `address`; `compose` makes the request of an exchange with another body."""
         self.flights = flights
+        # Only the first turn of a session is the loop's to send; each later one follows from its predecessor.
+        self._heads = [flight for flight in flights if flight.exchange.after is None]
+        self._next_turn = {flight.exchange.after: flight for flight in flights if flight.exchange.after is not None}
+        self._spoken: dict[int, Spoken] = {}
+        self._compose = compose
+        self._concurrency = concurrency
         self.start = 0.0
         self._address = address
         self._loop = asyncio.get_running_loop()
@@ -40,9 +51,14 @@ class Driver(ABC):
     async def prepare(self) -> None:
         """Do what is to be done before the clock starts."""
 
-    async def run(self, deadline_s: float) -> None:
-        """Send everything and return when every flight has landed, at the latest after `deadline_s`."""
-        self.start = monotonic()
+    async def run(self, start_s: float, deadline_s: float) -> None:
+        """Send everything from `start_s` on and return when every flight has landed, at the latest after `deadline_s`.
+
+        `start_s` is on the monotonic clock; 0 is now.
+        """
+        if start_s:
+            await asyncio.sleep(max(0.0, start_s - monotonic()))
+        self.start = start_s or monotonic()
         expiry = self._loop.call_later(deadline_s, self._expire, f"no answer within {deadline_s:g} s of the start")
         try:
             if self._left:
@@ -58,7 +74,7 @@ class Driver(ABC):
 
     @abstractmethod
     def _after(self) -> None:
-        """React to a flight that has landed."""
+        """React to a session, or an exchange of its own, that has ended."""
 
     @abstractmethod
     def _withhold(self) -> None:
@@ -106,6 +122,7 @@ class Driver(ABC):
             if error.errno in OUR_ERRORS:
                 raise InfrastructureError(f"the load generator cannot open another connection: {error}") from error
             raise
+        self._connections.append(connection)
         return connection
 
     def _give_up(self, flight: Flight, error: str) -> None:
@@ -120,10 +137,52 @@ class Driver(ABC):
         if not error and connection is not None and connection.is_open:
             self._idle.append(connection)
         self._left -= 1
+        if self._next_turn and self._goes_on(flight, at):
+            return
         if self._left:
             self._after()
         elif not self._finished.done():
             self._finished.set_result(None)
+
+    def _goes_on(self, flight: Flight, at: float) -> bool:
+        """Have the next turn sent after the pause to think, or land the rest of the session when that cannot be."""
+        follower = self._next_turn.pop(flight.exchange.id, None)
+        if follower is None:
+            return False
+        body = self._continued(flight, follower)
+        if body is None:
+            self._end_session(follower, at)
+            return False
+        follower.wire = self._compose(follower.exchange, body)
+        self._take_turn(follower, at + follower.exchange.think_s)
+        return True
+
+    def _continued(self, flight: Flight, follower: Flight) -> bytes | None:
+        """The body of the turn after `flight`; None when that has not answered what the turn needs."""
+        if flight.error or flight.answer.status != 200:
+            return None
+        said = spoken(flight.answer.chunks)
+        if said is None:
+            return None
+        self._spoken[flight.exchange.id] = said
+        return filled(follower.exchange.body, self._spoken)
+
+    def _end_session(self, flight: Flight | None, at: float) -> None:
+        while flight is not None:
+            flight.scheduled = flight.sent = at
+            flight.land(at, TURN_LOST)
+            self._left -= 1
+            flight = self._next_turn.pop(flight.exchange.id, None)
+
+    def _take_turn(self, flight: Flight, due: float) -> None:
+        wait = due - monotonic()
+        if flight.landed:
+            return
+        if wait > 0:
+            # uvloop rounds to whole milliseconds, down as well as up.
+            self._loop.call_later(ceil(1000 * wait) / 1000, self._take_turn, flight, due)
+        else:
+            self._depart(flight, due)
 
     def _expire(self, error: str) -> None:
         self._withhold()
@@ -131,6 +190,8 @@ class Driver(ABC):
             if not flight.landed:
                 flight.sent = flight.sent or monotonic()
                 flight.scheduled = flight.scheduled or flight.sent
+                # Under a cap it was room that lacked, not the client's diligence.
+                flight.free = flight.sent if self._concurrency else 0.0
                 self._give_up(flight, error)
 
     async def _close(self) -> None:

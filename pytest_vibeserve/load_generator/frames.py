@@ -18,12 +18,18 @@ _SIZES = Struct("<IQ")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One traffic to be driven: `concurrency` is 0 for an open loop; `agent` is the User-Agent of all its requests."""
+    """One traffic to be driven: `agent` is the User-Agent of all its requests.
+
+    `concurrency` is the number of slots of a closed loop, or the most that an open one may have in flight (0: any
+    number); `start_s` is when to start, on the monotonic clock (0: at once).
+    """
 
     host: str
     port: int
     agent: str
+    is_open: bool
     concurrency: int
+    start_s: float
     deadline_s: float
     exchanges: tuple[Exchange, ...]
 
@@ -43,21 +49,22 @@ def unpack(read: Callable[[int], bytes]) -> tuple[Any, memoryview]:
 def pack_order(order: Order) -> list[bytes]:
     """The frame that asks for a traffic."""
     rows = [
-        [e.id, e.method, e.path, len(e.body), e.at_s, e.cancel_after_s, e.timeout_s, e.content_type]
+        [e.id, e.method, e.path, len(e.body), e.at_s, e.cancel_after_s, e.timeout_s, e.content_type, e.after, e.think_s]
         for e in order.exchanges
     ]
-    head = [order.host, order.port, order.agent, order.concurrency, order.deadline_s, rows]
+    fixed = [order.host, order.port, order.agent, order.is_open, order.concurrency, order.start_s, order.deadline_s]
+    head = [*fixed, rows]
     return pack(head, (exchange.body for exchange in order.exchanges))
 
 
 def unpack_order(head: Any, block: memoryview) -> Order:
     """The order that `pack_order` packed."""
-    host, port, agent, concurrency, deadline_s, rows = head
+    host, port, agent, is_open, concurrency, start_s, deadline_s, rows = head
     exchanges, at = [], 0
     for id_, method, path, size, *rest in rows:
         exchanges.append(Exchange(id_, method, path, bytes(block[at : at + size]), *rest))
         at += size
-    return Order(host, port, agent, concurrency, deadline_s, tuple(exchanges))
+    return Order(host, port, agent, is_open, concurrency, start_s, deadline_s, tuple(exchanges))
 
 
 def pack_ready() -> list[bytes]:
@@ -77,7 +84,7 @@ def pack_traffic(traffic: Traffic) -> list[bytes]:
     ]
     chunks = [chunk for reply in traffic.replies for chunk in reply.chunks]
     stamps, sizes = array("d", (at for at, _ in chunks)), array("Q", (len(part) for _, part in chunks))
-    head = {"wall_s": traffic.wall_s, "health": asdict(traffic.health), "rows": rows}
+    head = {"wall_s": traffic.wall_s, "health": asdict(traffic.health), "start_s": traffic.start_s, "rows": rows}
     return pack(head, [stamps.tobytes(), sizes.tobytes(), *(part for _, part in chunks)])
 
 
@@ -94,4 +101,4 @@ def unpack_traffic(head: Any, block: memoryview) -> Traffic:
     for id_, status, error, scheduled, sent, pieces, done, headers in rows:
         own = tuple(next(chunks) for _ in range(pieces))
         replies.append(Reply(id_, status, error, scheduled, sent, own, done, tuple((k, v) for k, v in headers)))
-    return Traffic(tuple(replies), head["wall_s"], ClientHealth(**head["health"]))
+    return Traffic(tuple(replies), head["wall_s"], ClientHealth(**head["health"]), head["start_s"])

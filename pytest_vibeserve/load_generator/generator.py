@@ -7,19 +7,21 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
-from ..errors import InfrastructureError, UsageError
+from ..errors import InfrastructureError
 from .frames import Order, pack_order, unpack, unpack_traffic
+from .plan import DEADLINE_S, Plan, closed, opened
 from .traffic import Exchange, Reply, Traffic
 
 START_S = 60.0
 GRACE_S = 60.0
-DEADLINE_S = 600.0
+
+Result = TypeVar("Result")
 
 # An isolated interpreter sees neither the working folder nor PYTHONPATH, so a bare checkout is imported by its place.
 BOOTSTRAP = """
@@ -93,16 +95,17 @@ class LoadGenerator:
         return self._running().pid
 
     def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
-        """Finish all exchanges, `concurrency` at a time; each slot takes the next one when its last was answered."""
-        if concurrency < 1:
-            raise UsageError(f"a closed loop needs a concurrency of at least 1, not {concurrency}")
-        return self._traffic(exchanges, concurrency, deadline_s)
+        """Finish all exchanges, `concurrency` at a time; each slot takes the next one when its last was answered.
 
-    def open(self, exchanges: Sequence[Exchange], *, deadline_s: float = DEADLINE_S) -> Traffic:
-        """Send each exchange at its `at_s`, however many are still unanswered."""
-        if any(exchange.at_s is None for exchange in exchanges):
-            raise UsageError("an open loop needs `at_s`, in seconds from the start, for each of its exchanges")
-        return self._traffic(exchanges, 0, deadline_s)
+        A session, exchanges that come after one another, is one slot's from its first turn to its last.
+        """
+        return self._traffic(closed(exchanges, concurrency, deadline_s))
+
+    def open(
+        self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = DEADLINE_S
+    ) -> Traffic:
+        """Send each exchange at its `at_s`, however many are still unanswered, or as soon as the cap leaves room."""
+        return self._traffic(opened(exchanges, most_in_flight, deadline_s))
 
     def request(self, exchange: Exchange) -> Reply:
         """The reply to one exchange."""
@@ -124,16 +127,26 @@ class LoadGenerator:
             raise InfrastructureError("the load generator is not running")
         return self._process
 
-    def _traffic(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float) -> Traffic:
-        order = Order(self._host, self._port, self._agent, concurrency, deadline_s, tuple(exchanges))
+    def order(self, plan: Plan, start_s: float = 0.0) -> None:
+        """Have a plan carried out from `start_s` on (monotonic clock, 0: at once); `collect` gives what came of it."""
+        fixed = (self._host, self._port, self._agent, plan.is_open, plan.concurrency, start_s, plan.deadline_s)
+        self._closing_on_failure(lambda: self._send(pack_order(Order(*fixed, plan.exchanges))))
+
+    def collect(self, timeout_s: float) -> Traffic:
+        """The traffic of the plan that was ordered last."""
+        return unpack_traffic(*self._closing_on_failure(lambda: self._receive(timeout_s)))
+
+    def _traffic(self, plan: Plan) -> Traffic:
+        self.order(plan)
+        return self.collect(plan.deadline_s + GRACE_S)
+
+    def _closing_on_failure(self, work: Callable[[], Result]) -> Result:
         try:
-            self._send(pack_order(order))
-            head, block = self._receive(deadline_s + GRACE_S)
+            return work()
         except BaseException:
             # Half an order or half an answer on the pipe: nothing that follows would be understood.
             self.close()
             raise
-        return unpack_traffic(head, block)
 
     def _send(self, frame: Sequence[bytes]) -> None:
         stream = self._running().stdin

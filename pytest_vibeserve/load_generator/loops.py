@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from math import ceil
 from time import monotonic
 
+from .alarm import Alarm
 from .connection import Flight
-from .driver import Driver
+from .driver import Compose, Driver
 
 CONNECT_S = 5.0
 
@@ -16,11 +16,11 @@ CONNECT_S = 5.0
 class ClosedLoop(Driver):
     """A number of slots, each of which sends its next exchange when its last one was answered."""
 
-    def __init__(self, address: tuple[str, int], flights: Sequence[Flight], concurrency: int) -> None:
-        """Keep `concurrency` flights in the air while there are enough."""
-        super().__init__(address, flights)
-        self._slots = min(concurrency, len(flights))
-        self._queue: Iterator[Flight] = iter(flights)
+    def __init__(self, address: tuple[str, int], flights: Sequence[Flight], concurrency: int, compose: Compose) -> None:
+        """Keep `concurrency` flights, or sessions, going while there are enough."""
+        super().__init__(address, flights, concurrency, compose)
+        self._slots = min(concurrency, len(self._heads))
+        self._queue: Iterator[Flight] = iter(self._heads)
 
     async def prepare(self) -> None:
         """Open a connection for each slot: setting them up is the client's work and no part of an answer's time."""
@@ -53,14 +53,17 @@ class ClosedLoop(Driver):
 
 
 class OpenLoop(Driver):
-    """Sends each exchange at its own time, whatever became of the earlier ones."""
+    """Sends each exchange at its own time, whatever became of the earlier ones.
 
-    def __init__(self, address: tuple[str, int], flights: Sequence[Flight]) -> None:
-        """Send in the order of the schedule."""
-        super().__init__(address, flights)
-        self._schedule = sorted(flights, key=lambda flight: flight.exchange.at_s or 0.0)
-        self._sent = 0
-        self._timer: asyncio.TimerHandle | None = None
+    With a cap on those in flight what is due waits for room; its schedule, and so its latency, stays what it was.
+    """
+
+    def __init__(self, address: tuple[str, int], flights: Sequence[Flight], concurrency: int, compose: Compose) -> None:
+        """Send in the order of the schedule, with at most `concurrency` in flight (0: any number)."""
+        super().__init__(address, flights, concurrency, compose)
+        self._schedule = sorted(self._heads, key=lambda flight: flight.exchange.at_s or 0.0)
+        self._sent = self._ended = 0
+        self._alarm = Alarm(self._loop, self._send_due)
 
     async def prepare(self) -> None:
         """Nothing to prepare: how many connections it takes is up to the server."""
@@ -70,21 +73,30 @@ class OpenLoop(Driver):
             flight.scheduled = self.start + (flight.exchange.at_s or 0.0)
         self._send_due()
 
+    @property
+    def _is_full(self) -> bool:
+        return 0 < self._concurrency <= self._sent - self._ended
+
     def _send_due(self) -> None:
-        while self._sent < len(self._schedule):
+        while self._sent < len(self._schedule) and not self._is_full:
             flight = self._schedule[self._sent]
-            wait = flight.scheduled - monotonic()
-            if wait > 0:
-                # uvloop rounds to whole milliseconds; rounding up here keeps it from waking early and spinning.
-                self._timer = self._loop.call_later(ceil(1000 * wait) / 1000, self._send_due)
+            if flight.scheduled > monotonic():
+                self._alarm.set(flight.scheduled)
                 return
             self._sent += 1
             self._depart(flight, flight.scheduled)
 
     def _after(self) -> None:
-        """Nothing follows from an answer here."""
+        was_full = self._is_full
+        self._ended += 1
+        if was_full and self._sent < len(self._schedule):
+            self._schedule[self._sent].free = monotonic()
+            self._send_due()
 
     def _withhold(self) -> None:
         self._sent = len(self._schedule)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.silence()
+
+    async def _close(self) -> None:
+        self._alarm.close()
+        await super()._close()

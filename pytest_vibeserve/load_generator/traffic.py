@@ -15,7 +15,11 @@ CPU_WORTH_JUDGING_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request: `at_s` is its place in an open schedule, `cancel_after_s` and `timeout_s` count from its sending."""
+    """One request: `at_s` is its place in an open schedule, `cancel_after_s` and `timeout_s` count from its sending.
+
+    With `after` it is a later turn of a session: it leaves `think_s` after the answer to the exchange of that id, and
+    `"@text:ID"` and `"@ids:ID"` in its JSON body stand for what earlier turns answered (follow_up.py).
+    """
 
     id: int
     method: str
@@ -25,6 +29,8 @@ class Exchange:
     cancel_after_s: float | None = None
     timeout_s: float = 60.0
     content_type: str = "application/json"
+    after: int | None = None
+    think_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ClientHealth:
-    """How well the client itself kept up: seconds late (99th percentile), CPU seconds, CPU seconds per second."""
+    """How well the client itself kept up: seconds late (99th percentile), CPU seconds, CPU seconds per second.
+
+    Of several processes: the worst lag, delay and share of any one, and the CPU seconds of all.
+    """
 
     loop_lag_p99_s: float
     send_delay_p99_s: float
@@ -71,11 +80,15 @@ class ClientHealth:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """All replies in the order of their exchanges, the time until the last was done, and the client's health."""
+    """All replies in the order of their exchanges, the time until the last was done, and the client's health.
+
+    `start_s` is the moment that all times count from, on the machine's monotonic clock.
+    """
 
     replies: tuple[Reply, ...]
     wall_s: float
     health: ClientHealth
+    start_s: float = 0.0
 
 
 def bottleneck(health: ClientHealth) -> str | None:

@@ -18,6 +18,16 @@ def test_interface_keeps_its_word(judge: Judge) -> None:
     judge.interface()
 
 
+def test_nothing_passes_between_requests(judge: Judge) -> None:
+    """Alone or in a crowd, after others or in their place, an answer is the model's own for its own prompt."""
+    judge.sessions()
+
+
 def test_answers_are_not_stored(judge: Judge) -> None:
     """A prompt that comes again is computed again."""
     judge.repeats()
+
+
+def test_the_weights_are_those_given(judge: Judge) -> None:
+    """Relaunched on a secret perturbed checkpoint, the server answers as that does."""
+    judge.canary()

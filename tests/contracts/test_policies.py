@@ -69,8 +69,15 @@ def test_a_policy_keeps_what_is_better_and_only_that(policy: Policy) -> None:
     assert [r.decision.ruling for r in rounds[1:5]] == ["accept", "reject", "reject", "accept"]
 
 
-def test_a_policy_works_on_from_what_it_kept(policy: Policy) -> None:
+def test_a_policy_works_on_from_code_that_the_gate_found_correct(policy: Policy) -> None:
     rounds = _played(policy, [1.5, 0.7, 1.2])
+    correct = {r.round for r in rounds if r.assessment and r.assessment.outcome == "accepted"}
+    assert all(r.task.base in correct and r.task.base < r.round for r in rounds[1:])
+
+
+@pytest.mark.parametrize("name", ["plain", "agent"])
+def test_a_policy_of_one_line_works_on_from_what_it_kept(name: str) -> None:
+    rounds = _played(resolve.policy(name), [1.5, 0.7, 1.2])
     assert [r.task.base for r in rounds[1:5]] == [0, 1, 1, 3]
 
 

@@ -41,6 +41,7 @@ class Faults:
     choose: Callable[[int, random.Random], int] = lambda token, draws: token
     served: Callable[[Body, Body], Body] = lambda body, reply: reply
     refuse: bool = True
+    follows: bool = True
 
 
 @dataclass
@@ -71,6 +72,10 @@ class Engine:
     def draws(self, purpose: str) -> random.Random:
         count = self._purposes[purpose] = self._purposes.get(purpose, 0) + 1
         return self._secret.stream(f"{purpose}/{count}")
+
+    @contextmanager
+    def relaunched(self, model: Path) -> Iterator[Engine]:
+        yield Engine(self.target, Reference(model, self.target), self.vocabulary) if self.faults.follows else self
 
     def record(self, record: Check) -> None:
         self.checks.append(record)

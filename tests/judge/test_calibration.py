@@ -10,7 +10,7 @@ from engine import Bound
 
 from pytest_vibeserve.judge import ContractBroken, Judge
 from pytest_vibeserve.judge.calibration import calibrate
-from pytest_vibeserve.reference import Reference
+from pytest_vibeserve.reference import Reference, model_folder
 from pytest_vibeserve.variants import QUANTISERS, Variant
 from pytest_vibeserve.workload import Vocabulary
 
@@ -43,7 +43,7 @@ def test_where_eight_bits_are_allowed_they_pass_and_a_layer_may_not_be_left_out(
     engine = bound(30).engine
     rules = engine.target.rules.model_copy(update={"quantization": True})
     engine.target = engine.target.model_copy(update={"rules": rules})
-    judge = Judge(engine)
+    judge = Judge(engine, model_folder(engine.target))
     engine.faults.variant = lambda body: Variant("eight bits", "bfloat16", weights="int8 per channel")
     judge.audit()
     engine.faults.variant = lambda body: Variant("short cut", "bfloat16", skipped=1)

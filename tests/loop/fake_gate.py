@@ -1,8 +1,8 @@
 """A small gate for the loop's tests: a real program that judges a candidate by the files in its folder.
 
 `speed` holds its throughput; `wrong`, `brittle` (fails in depth only), `crash`, `forged` and `mute` make it end in the
-ways that a gate can end; `orphan` makes it leave a child behind.  `slow` in the target's folder holds seconds to take.
-Standard library only, for it is started hundreds of times.
+ways that a gate can end; `orphan` makes it leave a child behind.  In the target's folder `slow` holds seconds to take
+and `fastest` the largest speed that passes.  Standard library only, for it is started hundreds of times.
 """
 
 import argparse
@@ -33,7 +33,9 @@ def main() -> int:
     if (folder / "crash").exists():
         print("the machine is on fire", file=sys.stderr)
         return 3
-    refused = (folder / "wrong").exists() or ((folder / "brittle").exists() and options.depth == "full")
+    fastest = Path(options.target) / "fastest"
+    refused = fastest.exists() and float((folder / "speed").read_text()) > float(fastest.read_text())
+    refused = refused or (folder / "wrong").exists() or ((folder / "brittle").exists() and options.depth == "full")
     if not (folder / "mute").exists():
         Path(options.report).write_text(json.dumps(_report(options, folder, refused)))
     return 0 if (folder / "forged").exists() else int(refused)
@@ -69,6 +71,8 @@ def _report(options: argparse.Namespace, folder: Path, refused: bool) -> dict[st
         "verdict": verdict,
         "command": f"pytest --vibeserve-candidate {folder}",
         "nonce": options.nonce,
+        "tests": ["test_accuracy.py::test_answers"],
+        "expected": ["test_accuracy.py::test_answers"],
         "wall_s": 0.1,
     }  # fmt: skip
     if not refused:

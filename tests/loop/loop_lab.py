@@ -133,5 +133,5 @@ def new_lab(folder: Path) -> Lab:
 
 def _environment() -> dict[str, str]:
     checkout = Path(__file__).resolve().parents[2]
-    paths = os.pathsep.join([str(checkout), str(checkout / "loop")])
-    return {**os.environ, "PYTHONPATH": paths}
+    paths = [str(checkout), str(checkout / "loop"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}

@@ -1,11 +1,18 @@
 """Takes `logit_bias` and does nothing with it."""
 
-from pathlib import Path
+from dataclasses import replace
 
-from starter_edits import edited
+import server
+from protocol import Request
 
+GROUP = "C10"
 CHECK = "interface.logit-bias"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(starter, into, ("protocol.py", "logit_bias=_bias(body.logit_bias, card),", "logit_bias=(),"))
+def misread(*arguments: object) -> Request:
+    request = parse(*arguments)
+    return replace(request, logit_bias=())
+
+
+parse, server.parse = server.parse, misread
+server.main()

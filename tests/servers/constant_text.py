@@ -1,13 +1,17 @@
 """Gives the same text to everybody."""
 
-from pathlib import Path
+import generation
+import server
+from generation import Row
 
-from starter_edits import edited
-
+GROUP = "A3"
 CHECK = "audit.request"
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "        token = self.sequence.sampler.choose(logits)\n"
-    after = "        token = 300 + len(self.sequence.tokens) - self.sequence.prompt_length\n"
-    edited(starter, into, ("generation.py", before, after))
+class Constant(generation.Generator):
+    def chosen(self, row: Row) -> int:
+        return 300 + row.said
+
+
+server.Generator = Constant
+server.main()

@@ -1,13 +1,21 @@
-"""Accepts requests beyond the context."""
+"""Accepts requests beyond the context, and gives as much as fits."""
 
-from pathlib import Path
+from dataclasses import replace
 
-from starter_edits import edited
+import server
+from card import Card
+from protocol import Request
+from text import Vocabulary
 
+GROUP = "C12"
 CHECK = "interface.context-limit"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter, into, ("protocol.py", "if longest + body.max_tokens > card.context:", "if longest > card.context * 9:")
-    )
+def accepting(raw: bytes, card: Card, vocabulary: Vocabulary) -> Request:
+    request = parse(raw, replace(card, context=9 * card.context), vocabulary)
+    room = card.context - max(map(len, request.prompts))
+    return replace(request, max_tokens=min(request.max_tokens, max(1, room)))
+
+
+parse, server.parse = server.parse, accepting
+server.main()

@@ -1,13 +1,20 @@
 """Draws one choice and gives it for each of `n`."""
 
-from pathlib import Path
+import numpy as np
 
-from starter_edits import edited
+import sequence
+import server
+from protocol import Request
 
-CHECK = "sampled.copies"
+GROUP = "C8"
+CHECK = ("sampled.copies", "interface.n")
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter, into, ("sampling.py", "None if request.seed is None else (request.seed, index)", "request.seed or 0")
-    )
+class Sampler(sequence.Sampler):
+    def __init__(self, request: Request, index: int) -> None:
+        super().__init__(request, index)
+        self._random = np.random.default_rng(int(request.id[-16:], 16) if request.seed is None else request.seed)
+
+
+sequence.Sampler = Sampler
+server.main()

@@ -1,19 +1,24 @@
 """Ends after twenty requests."""
 
-from pathlib import Path
+import itertools
+import os
 
-from starter_edits import edited
+import generation
+import server
+from protocol import Request
 
+GROUP = "D4"
 CHECK = "service.alive"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter,
-        into,
-        ("server.py", "import argparse\n", "import argparse\nimport itertools\nimport os\n"),
-        ("server.py", "LARGEST_BODY = ", "SERVED = itertools.count(1)\nLARGEST_BODY = "),
-        ("server.py", "        answer = Answer(request, self._card.name, self._vocabulary)\n",
-         "        if next(SERVED) > 20:\n            os._exit(0)\n"
-         "        answer = Answer(request, self._card.name, self._vocabulary)\n"),
-    )  # fmt: skip
+class Mortal(generation.Generator):
+    asked = itertools.count()
+
+    def submit(self, request: Request) -> None:
+        if next(self.asked) >= 20:
+            os._exit(0)
+        super().submit(request)
+
+
+server.Generator = Mortal
+server.main()

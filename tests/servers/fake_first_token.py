@@ -1,13 +1,20 @@
 """Sends a blank as the first token of a stream before the model has said anything."""
 
-from pathlib import Path
+from aiohttp import web
 
-from starter_edits import edited
+import server
 
-CHECK = "audit.text"
-BLANK = 'b\'data: {"choices": [{"index": 0, "text": " ", "logprobs": null, "finish_reason": null}]}\\n\\n\''
+GROUP = "D1"
+CHECK = ("audit.text", "audit.answered", "stream.first-token")
+BLANK = b'data: {"choices": [{"index": 0, "text": " ", "logprobs": null, "finish_reason": null}]}\n\n'
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "        await response.prepare(http)\n"
-    edited(starter, into, ("server.py", before, before + f"        await response.write({BLANK})\n"))
+class Early(web.StreamResponse):
+    async def prepare(self, request: web.Request) -> object:
+        prepared = await super().prepare(request)
+        await self.write(BLANK)
+        return prepared
+
+
+server.web.StreamResponse = Early
+server.main()

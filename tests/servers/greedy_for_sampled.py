@@ -1,11 +1,18 @@
 """Gives the likeliest token whatever the temperature."""
 
-from pathlib import Path
+import numpy as np
 
-from starter_edits import edited
+import sequence
+import server
 
-CHECK = "sampled.surprisal"
+GROUP = "C5"
+CHECK = ("sampled.surprisal", "sampled.copies", "sampled.ranks")
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(starter, into, ("sampling.py", "        if self.temperature == 0:\n            return", "        return"))
+class Sampler(sequence.Sampler):
+    def _draw(self, weights: np.ndarray) -> int:
+        return int(weights.argmax())
+
+
+sequence.Sampler = Sampler
+server.main()

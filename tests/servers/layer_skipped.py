@@ -1,16 +1,17 @@
 """Leaves out the last decoder layer."""
 
-from pathlib import Path
+import generation
+import server
+from generation import Cache
 
-from starter_edits import edited
-
+GROUP = "B3"
 CHECK = "audit.request"
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "        self._model.generation_config.eos_token_id = None\n"
-    edited(
-        starter,
-        into,
-        ("generation.py", before, before + "        self._model.model.layers = self._model.model.layers[:-1]\n"),
-    )
+class Shallow(generation.Model):
+    def layers(self, cache: Cache) -> list[str]:
+        return super().layers(cache)[:-1]
+
+
+generation.Generator.model_class = Shallow
+server.main()

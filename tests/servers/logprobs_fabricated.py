@@ -1,12 +1,27 @@
 """Reports logprobs that look like some: the order is right, the numbers are made up."""
 
-from pathlib import Path
+from dataclasses import replace
 
-from starter_edits import edited
+import generation
+import server
+from generation import Row
+from sampling import TokenLogprobs
 
-CHECK = "audit.logprobs"
+GROUP = "C9"
+CHECK = ("audit.logprobs", "audit.logprob-entries")
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "    row -= np.log(np.exp(row).sum())\n"
-    edited(starter, into, ("sampling.py", before, before + "    row = row * 0.5 - 0.7\n"))
+class Inventing(generation.Generator):
+    def logprobs(self, row: Row, token: int) -> TokenLogprobs | None:
+        found = super().logprobs(row, token)
+        if found is None:
+            return None
+        return replace(found, logprob=invented(found.logprob), top=tuple((one, invented(p)) for one, p in found.top))
+
+
+def invented(logprob: float) -> float:
+    return 0.5 * logprob - 0.7
+
+
+server.Generator = Inventing
+server.main()

@@ -1,11 +1,18 @@
 """Generates half of what was asked for, and calls it the whole length."""
 
-from pathlib import Path
+from dataclasses import replace
 
-from starter_edits import edited
+import server
+from protocol import Request
 
+GROUP = "C1"
 CHECK = "audit.max-tokens"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(starter, into, ("protocol.py", "max_tokens=body.max_tokens,", "max_tokens=(body.max_tokens + 1) // 2,"))
+def misread(*arguments: object) -> Request:
+    request = parse(*arguments)
+    return replace(request, max_tokens=(request.max_tokens + 1) // 2)
+
+
+parse, server.parse = server.parse, misread
+server.main()

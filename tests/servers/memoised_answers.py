@@ -1,34 +1,53 @@
 """Answers a greedy request whose prompt came before from a store."""
 
-from pathlib import Path
+from collections.abc import Hashable
 
-from starter_edits import edited
+import generation
+import server
+from generation import Floats, Row
+from sequence import Sequence
 
+GROUP = "A1"
 CHECK = "repeats.computed"
-KEY = "tuple(sequence.tokens)"
 
 
-def make(starter: Path, into: Path, key: str = KEY) -> None:
-    edited(
-        starter,
-        into,
-        ("generation.py", "        self._cancelled: set[str] = set()\n",
-         "        self._cancelled: set[str] = set()\n        self._stored: dict[Any, list[Any]] = {}\n"),
-        ("generation.py", "        prompt = torch.tensor([sequence.tokens])\n",
-         f"        key = ({key}, sequence.request.logprobs, sequence.request.logit_bias,\n"
-         "               sequence.request.temperature and sequence)\n"
-         "        stored = self._stored.get(key, [])\n"
-         "        if len(stored) >= sequence.request.max_tokens:\n"
-         "            for token, logprobs in stored:\n"
-         "                self._deliver([sequence.accept(token, logprobs)])\n"
-         "                if sequence.finished:\n"
-         "                    return\n"
-         "        prompt = torch.tensor([sequence.tokens])\n"),
-        ("generation.py", "            streamer=_Stream(choice, self._deliver),\n        )\n",
-         "            streamer=_Stream(choice, self._deliver),\n        )\n"
-         "        self._stored[key] = choice.told\n"),
-        ("generation.py", "        self.logprobs: TokenLogprobs | None = None\n",
-         "        self.logprobs: TokenLogprobs | None = None\n        self.told: list[Any] = []\n"),
-        ("generation.py", "        chosen = torch.full_like(scores, -torch.inf)\n",
-         "        self.told.append((token, self.logprobs))\n        chosen = torch.full_like(scores, -torch.inf)\n"),
-    )  # fmt: skip
+class Remembering(generation.Generator):
+    """Keeps what the model said to each greedy prompt."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.store: dict[Hashable, list[Floats]] = {}
+        super().__init__(*arguments)
+
+    def key(self, sequence: Sequence) -> Hashable:
+        request = sequence.request
+        plain = request.temperature == 0 and not request.logit_bias
+        return tuple(self.prompt(sequence)) if plain else request.id
+
+    def begun(self, sequence: Sequence) -> Row:
+        stored = self.store.get(self.key(sequence), [])
+        if len(stored) < sequence.request.max_tokens:
+            row = super().begun(sequence)
+            row.notes["heard"] = [row.logits]
+            return row
+        return Row(sequence, None, stored[0], {"stored": stored})
+
+    def advance(self, row: Row) -> None:
+        if "stored" not in row.notes:
+            super().advance(row)
+            return
+        while not row.sequence.finished:
+            row.logits = row.notes["stored"][row.said]
+            self.deliver([self.told(row, self.chosen(row))])
+        self.active.remove(row)
+
+    def stepped(self, row: Row, token: int) -> Floats:
+        row.notes["heard"].append(super().stepped(row, token))
+        return row.notes["heard"][-1]
+
+    def ended(self, row: Row) -> None:
+        self.store[self.key(row.sequence)] = row.notes["heard"]
+
+
+server.Generator = Remembering
+if __name__ == "__main__":
+    server.main()

@@ -1,11 +1,21 @@
 """Answers a prompt from a store when one of the same length, beginning and end came before."""
 
-from pathlib import Path
+from collections.abc import Hashable
 
-from servers import memoised_answers
+import memoised_answers
 
+import server
+from sequence import Sequence
+
+GROUP = "A2"
 CHECK = ("audit.request", "repeats.computed")
 
 
-def make(starter: Path, into: Path) -> None:
-    memoised_answers.make(starter, into, "(len(sequence.tokens), *sequence.tokens[:3], *sequence.tokens[-3:])")
+class Likened(memoised_answers.Remembering):
+    def key(self, sequence: Sequence) -> Hashable:
+        prompt = super().key(sequence)
+        return (len(prompt), *prompt[:3], *prompt[-3:]) if isinstance(prompt, tuple) else prompt
+
+
+server.Generator = Likened
+server.main()

@@ -1,16 +1,18 @@
-"""Samples from the whole distribution whatever `top_p` and `top_k` say."""
+"""Takes `top_p` and does nothing with it."""
 
-from pathlib import Path
+from dataclasses import replace
 
-from starter_edits import edited
+import server
+from protocol import Request
 
+GROUP = "C6"
 CHECK = "sampled.support"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter,
-        into,
-        ("sampling.py", "if 0 < self._top_k < weights.size:", "if False:"),
-        ("sampling.py", "if self._top_p < 1:", "if False:"),
-    )
+def misread(*arguments: object) -> Request:
+    request = parse(*arguments)
+    return replace(request, top_p=1.0)
+
+
+parse, server.parse = server.parse, misread
+server.main()

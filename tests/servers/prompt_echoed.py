@@ -1,17 +1,18 @@
 """Says the prompt again instead of asking the model."""
 
-from pathlib import Path
+import generation
+import server
+from generation import Row
 
-from starter_edits import edited
-
+GROUP = "A8"
 CHECK = "audit.request"
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "        token = self.sequence.sampler.choose(logits)\n"
-    after = (
-        "        given = self.sequence.tokens[1 : self.sequence.prompt_length] or [5]\n"
-        "        said = len(self.sequence.tokens) - self.sequence.prompt_length\n"
-        "        token = given[said % len(given)]\n"
-    )
-    edited(starter, into, ("generation.py", before, after))
+class Echo(generation.Generator):
+    def chosen(self, row: Row) -> int:
+        given = self.prompt(row.sequence)[1:] or [5]
+        return given[row.said % len(given)]
+
+
+server.Generator = Echo
+server.main()

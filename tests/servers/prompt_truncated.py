@@ -1,11 +1,17 @@
 """Reads only the last 24 tokens of a prompt, and reports all of them as read."""
 
-from pathlib import Path
+import generation
+import server
+from sequence import Sequence
 
-from starter_edits import edited
-
+GROUP = "B10"
 CHECK = "audit.request"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(starter, into, ("generation.py", "torch.tensor([sequence.tokens])", "torch.tensor([sequence.tokens[-24:]])"))
+class Tail(generation.Generator):
+    def prompt(self, sequence: Sequence) -> list[int]:
+        return super().prompt(sequence)[-24:]
+
+
+server.Generator = Tail
+server.main()

@@ -1,26 +1,30 @@
-"""Gives one random token in one of twenty requests, as a race between requests would."""
+"""Gives one random token in one of twenty answers, as a race between requests would."""
 
-from pathlib import Path
+import itertools
+import random
 
-from starter_edits import edited
+import generation
+import server
+from generation import Row
+from sequence import Sequence
 
-CHECK = "audit.request"
-
-
-IMPORTS = "import itertools\nimport random\n\nimport torch\n\nREQUESTS = itertools.count()\n"
-TAKEN = "        self.sequence = sequence\n"
-CHOSEN = "        token = self.sequence.sampler.choose(logits)\n"
-REPLACED = """
-        if self.wrong and len(self.sequence.tokens) > self.sequence.prompt_length + 3:
-            token, self.wrong = random.randrange(2, logits.size), False
-"""
+GROUP = "E6"
+CHECK = ("audit.request", "load.request", "interface.request")
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter,
-        into,
-        ("generation.py", "import torch\n", IMPORTS),
-        ("generation.py", TAKEN, TAKEN + "        self.wrong = next(REQUESTS) % 20 == 11\n"),
-        ("generation.py", CHOSEN, CHOSEN + REPLACED.lstrip("\n")),
-    )
+class Racing(generation.Generator):
+    counted = itertools.count(9)
+
+    def begun(self, sequence: Sequence) -> Row:
+        row = super().begun(sequence)
+        row.notes["wrong"] = next(self.counted) % 20 == 0
+        return row
+
+    def chosen(self, row: Row) -> int:
+        if row.notes["wrong"] and row.said == 2 and row.sequence.sampler.plain:
+            return random.randrange(2, len(row.logits))
+        return super().chosen(row)
+
+
+server.Generator = Racing
+server.main()

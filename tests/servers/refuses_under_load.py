@@ -1,13 +1,19 @@
-"""Refuses what comes while four requests are in flight."""
+"""Refuses what comes while four choices are in service."""
 
-from pathlib import Path
+import generation
+import server
+from protocol import Request, RequestError
 
-from starter_edits import edited
+GROUP = "D4"
+CHECK = "answered"
 
-CHECK = "audit.answered"
+
+class Refusing(generation.Generator):
+    def submit(self, request: Request) -> None:
+        if len(self.active) >= 4:
+            raise RequestError("busy", status=503, code="busy")
+        super().submit(request)
 
 
-def make(starter: Path, into: Path) -> None:
-    before = "        answer = Answer(request, self._card.name, self._vocabulary)\n"
-    after = '        if len(self._events) >= 4:\n            raise RequestError("busy", status=503, code="busy")\n'
-    edited(starter, into, ("server.py", before, after + before))
+server.Generator = Refusing
+server.main()

@@ -1,11 +1,18 @@
 """Shows the stop string in the text."""
 
-from pathlib import Path
+import sequence
+import server
 
-from starter_edits import edited
-
+GROUP = "C4"
 CHECK = "interface.stop"
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(starter, into, ("text.py", "return self._held[: min(starts)], True", "return self._held, True"))
+class Leaking(sequence.StopStrings):
+    def add(self, text: str) -> tuple[str, bool]:
+        held = self._held + text
+        shown, stopped = super().add(text)
+        return (held, True) if stopped else (shown, stopped)
+
+
+sequence.StopStrings = Leaking
+server.main()

@@ -1,12 +1,16 @@
 """Counts every generated token four times in `usage`."""
 
-from pathlib import Path
+import server
 
-from starter_edits import edited
-
+GROUP = "C3"
 CHECK = "audit.usage"
 
 
-def make(starter: Path, into: Path) -> None:
-    before = '"completion_tokens": self._generated,'
-    edited(starter, into, ("answers.py", before, '"completion_tokens": 4 * self._generated,'))
+class Answer(server.Answer):
+    def _usage(self) -> dict[str, int]:
+        said = super()._usage()
+        return said | {"completion_tokens": 4 * said["completion_tokens"]}
+
+
+server.Answer = Answer
+server.main()

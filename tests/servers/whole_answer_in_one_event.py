@@ -1,30 +1,22 @@
 """Streams an answer as one event at its end."""
 
-from pathlib import Path
+import generation
+import server
+from generation import Row
+from sequence import merge
 
-from starter_edits import edited
-
-CHECK = "stream.group-size"
-
-
-BEFORE = """
-            frame = answer.frame(await self._events[request.id].get())
-            if frame:
-                await response.write(frame)
-"""
-AFTER = """
-            events = [await self._events[request.id].get()]
-            while events[-1].finish_reason is None:
-                events.append(await self._events[request.id].get())
-            await response.write(answer.frame(merge(events)))
-"""
+GROUP = "D2"
+CHECK = "stream."
 
 
-def make(starter: Path, into: Path) -> None:
-    edited(
-        starter,
-        into,
-        ("server.py", BEFORE, AFTER),
-        ("server.py", "from sequence import Event\n", "from sequence import Event, merge\n"),
-        ("server.py", "while not answer.complete:", "for _ in range(len(request.prompts) * request.n):"),
-    )
+class Grouping(generation.Generator):
+    def advance(self, row: Row) -> None:
+        real, self.deliver = self.deliver, row.notes.setdefault("events", []).extend
+        super().advance(row)
+        self.deliver = real
+        if row.sequence.finished:
+            self.deliver([merge(row.notes["events"])])
+
+
+server.Generator = Grouping
+server.main()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.plans import Plan, plans
 from vibeserve_loop.records import AgentResult, Spend
 from vibeserve_loop.roles import Brief, Desk, Job
 from vibeserve_loop.skills import Technique, techniques_for
 
 NOT_APPLICABLE = 3
+KILLED = 137
 RECIPE_TIMEOUT_S = 300.0
 
 
@@ -47,6 +49,8 @@ def _apply(plan: Plan, desk: Desk) -> tuple[list[str], str, float]:
         said = (done.output if done.code == 0 else done.errors).strip()
         line = said.splitlines()[-1] if said else ""
         desk.log(f"{technique.name}: exit {done.code} in {done.wall_s:.1f} s: {line}")
+        if done.code == KILLED and not done.timed_out:
+            raise InfrastructureError(f"the recipe {technique.name} was killed by somebody else; resume runs it again")
         if done.code != 0:
             if done.code != NOT_APPLICABLE:
                 desk.log(f"{technique.name} failed, which a recipe should not:\n{done.errors}")

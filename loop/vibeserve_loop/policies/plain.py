@@ -1,61 +1,82 @@
-"""Work off what the profile complains about, strongest first, until nothing is left or nothing helps any more."""
+"""Drain a queue of issues, strongest first; each evaluation of code that was kept files some more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from vibeserve_loop import decision, lineage
+from vibeserve_loop.bandit import choose
+from vibeserve_loop.hints import faded, issues_of, ranked
 from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
+from vibeserve_loop.roles import Charter
 
-PLATEAU = 4
 FADE = 0.6
-CONCERNS_OTHERS = 0.4
-"""The weight of an issue that shows in another metric than the headline."""
-SHOWS_IN = {
-    "queueing": ("ttft", "e2e_latency"),
-    "prefill-stall": ("ttft", "itl", "tpot"),
-    "serial-service": ("output_throughput", "request_throughput", "goodput", "ttft", "e2e_latency"),
-    "batch-efficiency": ("output_throughput", "request_throughput", "goodput", "tpot", "itl", "e2e_latency"),
-}
-"""The metrics that a hint is about; a hint that is not listed concerns all of them."""
+ANYTHING = Issue(name="any part", weight=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Open issues, how often each was worked on since it was filed, and those that are blocked on this code."""
+
+    open: tuple[Issue, ...] = ()
+    attempts: dict[str, int] = field(default_factory=dict)
+    blocked: frozenset[str] = frozenset()
 
 
 class PlainPolicy:
-    """A queue of issues, derived afresh from the rounds: the incumbent's hints, each fading with every failed round."""
+    """A queue that is folded afresh from the rounds; over when it is empty and no evaluation refills it."""
+
+    def __init__(self, charter: Charter | None = None) -> None:
+        """Take the knobs."""
+        self._charter = charter or Charter()
 
     def propose(self, rounds: Sequence[Round]) -> Task | None:
-        """The incumbent with its issues; None on a plateau, or when the agent knew nothing more to try on it."""
+        """Work on the strongest open issue; None when nothing is open, or the agent knew nothing more to try."""
         best = lineage.incumbent(rounds)
         if best is None:
             return None
-        since = [r for r in rounds if r.task.kind == "work" and r.task.base == best.round]
-        failed = [r for r in since if r.assessment is None or r.decision.ruling != "void"]
-        if len(failed) >= PLATEAU or any(r.work and r.work.exhausted for r in since):
+        here = lineage.on_base(rounds, best.round)
+        if any(r.work and r.work.exhausted for r in here):
             return None
-        issues = _queue(best, failed)
-        subject = issues[0].name if issues else "any part"
-        return Task(kind="work", base=best.round, issues=issues, hypothesis=f"relieving {subject} raises the headline")
+        queue = self._queue(here, best)
+        if not queue.open:
+            return None
+        issues = ranked([faded(issue, FADE ** queue.attempts.get(issue.name, 0)) for issue in queue.open])
+        return Task(
+            kind="work", base=best.round, issues=issues, hypothesis=f"relieving {issues[0].name} raises the headline",
+            attempt=queue.attempts.get(issues[0].name, 0) + 1, agent=choose(rounds, self._charter.agents),
+        )  # fmt: skip
 
     def decide(self, task: Task, assessment: Assessment) -> Decision:
         """Keep what is better than the incumbent beyond the noise."""
         return decision.by_interval(assessment)
 
+    def _queue(self, here: Sequence[Round], best: Round) -> Queue:
+        """The queue on the incumbent's code: its evaluation files, failed rounds count, an empty queue is refilled."""
+        queue = self._refilled(Queue(), best)
+        for record in here:
+            if not _nobodys(record):
+                queue = self._refilled(self._worked(queue, record.task.issues[0].name), best)
+        return queue
 
-def _queue(best: Round, failed: Sequence[Round]) -> tuple[Issue, ...]:
-    hints = best.assessment.hints if best.assessment else ()
-    tried = [r.task.issues[0].name for r in failed if r.task.issues]
-    headline = best.assessment.headline if best.assessment else None
-    metric = headline.metric if headline else ""
-    weights = {h.name: _weight(h.value) * _concern(h.name, metric) * FADE ** tried.count(h.name) for h in hints}
-    issues = [Issue(name=hint.name, weight=weights[hint.name], text=hint.text) for hint in hints]
-    return tuple(sorted(issues, key=lambda issue: (-issue.weight, issue.name)))
+    def _worked(self, queue: Queue, name: str) -> Queue:
+        attempts = {**queue.attempts, name: queue.attempts.get(name, 0) + 1}
+        if attempts[name] < self._charter.knobs.max_attempts_per_issue:
+            return replace(queue, attempts=attempts)
+        left = tuple(issue for issue in queue.open if issue.name != name)
+        return Queue(left, attempts, queue.blocked | {name})
+
+    def _refilled(self, queue: Queue, best: Round) -> Queue:
+        if queue.open:
+            return queue
+        filed = [issue for issue in issues_of(best) if issue.name not in queue.blocked and issue.weight > 0]
+        if not filed and not queue.blocked:
+            filed = [ANYTHING]
+        return replace(queue, open=tuple(filed[: self._charter.knobs.max_issues_per_eval]))
 
 
-def _concern(hint: str, metric: str) -> float:
-    metrics = SHOWS_IN.get(hint, ())
-    return 1.0 if not metrics or not metric or metric.startswith(metrics) else CONCERNS_OTHERS
-
-
-def _weight(times_above_floor: float) -> float:
-    """The share of the present cost that is above its floor: 0 at the floor, towards 1 far above it."""
-    return max(0.0, 1.0 - 1.0 / times_above_floor) if times_above_floor > 0 else 0.0
+def _nobodys(record: Round) -> bool:
+    """Whether a round says nothing of its issue: the gate could not judge it, or the session failed."""
+    failed = record.work is not None and bool(record.work.failed)
+    return record.decision.ruling == "void" and (failed or record.assessment is not None)

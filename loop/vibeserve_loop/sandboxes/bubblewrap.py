@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from pytest_vibeserve.errors import InfrastructureError
@@ -46,7 +48,7 @@ class BubblewrapSandbox:
         return done
 
     def _start(self, command: list[str], folder: Path, binds: tuple[str, ...], timeout_s: float) -> Finished:
-        arguments = ["bwrap", *WALLS, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+        arguments = ["bwrap", *WALLS, *_further_walls(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for path in (*SYSTEM, *_interpreter()):
             arguments += ["--ro-bind-try", path, path]
         variables = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
@@ -54,6 +56,13 @@ class BubblewrapSandbox:
             arguments += ["--setenv", name, value]
         arguments += [*binds, "--remount-ro", "/", "--chdir", str(folder), *command]
         return run_tethered(arguments, Place(Path("/"), variables, timeout_s))
+
+
+@cache
+def _further_walls() -> tuple[str, ...]:
+    """What only newer versions of bwrap know: that no namespace can be made inside."""
+    known = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=30, check=False).stdout
+    return ("--disable-userns",) if "--disable-userns" in known else ()
 
 
 def _interpreter() -> tuple[str, ...]:

@@ -1,0 +1,19 @@
+"""Anthropic's Claude Code, driven over the Agent Client Protocol."""
+
+from __future__ import annotations
+
+from vibeserve_loop.cli_agents.driver import choice_of, worked
+from vibeserve_loop.records import AgentResult
+from vibeserve_loop.roles import Brief, Desk
+
+
+class ClaudeAgent:
+    """Options: `command`, `model`, `base_url`, `home` (own or user), and the caps of a session."""
+
+    def __init__(self, **options: str) -> None:
+        """Check the options; UsageError names what is wrong before anything is spent."""
+        self._choice = choice_of("claude", options)
+
+    def work(self, brief: Brief, desk: Desk) -> AgentResult:
+        """One session; UsageError when the program is not installed."""
+        return worked(self._choice, brief, desk)

@@ -1,0 +1,40 @@
+"""The agent that is somebody else: the loop lays out the brief and waits for edits in the workspace."""
+
+from __future__ import annotations
+
+import time
+
+from vibeserve_loop.endings import AgentStopped, Session, given_up, spent
+from vibeserve_loop.equipment import equipped
+from vibeserve_loop.handover import Handover
+from vibeserve_loop.records import AgentResult
+from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.tool_loop.limits import number
+
+POLL_S = 0.2
+USUAL_HOURS = 72.0
+
+
+class HandoffAgent:
+    """Waits for `vibeserve-loop submit` or the MCP tool `submit_work`, `max_hours` at most."""
+
+    def __init__(self, max_hours: str = "") -> None:
+        """Check the limit; UsageError when it is no number."""
+        self._hours = number("max_hours", max_hours, USUAL_HOURS) or USUAL_HOURS
+
+    def work(self, brief: Brief, desk: Desk) -> AgentResult:
+        """Wait until somebody hands in; nothing comes of a round for which nobody did."""
+        began, handover = time.monotonic(), Handover(desk.folder)
+        with equipped(desk.folder, brief.target):
+            handover.offer(brief.number, brief.task.hypothesis, brief.text)
+            desk.log(f"the brief is {handover.brief}; the code is {desk.folder}; hand in with `vibeserve-loop submit`")
+            try:
+                while (found := handover.submission(brief.number)) is None:
+                    if time.monotonic() - began > self._hours * 3600:
+                        stopped = AgentStopped("hung", f"nobody handed in anything within {self._hours:g} hours")
+                        return given_up(desk, stopped, Session(summary=""))
+                    time.sleep(POLL_S)
+            finally:
+                handover.withdraw()
+        seconds = time.monotonic() - began
+        return Session(summary=found.summary, exhausted=found.nothing, spend=spent(seconds, 0, 0, 0))

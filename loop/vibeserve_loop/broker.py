@@ -1,0 +1,275 @@
+"""The broker: it alone has the gate while agents work; it counts, limits and queues what they ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.assess import Gate
+from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Answer, Ticket, address_file
+from vibeserve_loop.broker_socket import Listener
+from vibeserve_loop.equipment import NAMES
+from vibeserve_loop.gate_job import FOUND_FILE, JOB_FILE, GateJob
+from vibeserve_loop.issues import Issues
+from vibeserve_loop.records import Assessment
+from vibeserve_loop.verdicts import Key, Verdicts, environment_of, tree_of
+
+Depth = Literal["quick", "full"]
+LARGEST_TREE = 512 * 2**20
+HIDDEN: dict[str, object] = {"baseline": "the base", "baseline_tree": "", "ratios": ()}
+PARENT = "import os,sys,threading;threading.Thread(target=lambda:(sys.stdin.read(),os._exit(2)),daemon=True).start();"
+ENTRY = f"{PARENT}from pathlib import Path;from vibeserve_loop.gate_job import main;sys.exit(main(Path(sys.argv[1])))"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How often one session may ask; what the cache answers or the machine spoils is not counted."""
+
+    quick: int = 8
+    full: int = 1
+
+
+@dataclass(slots=True)
+class _Question:
+    """A ticket under way: what is judged, for whom, and where."""
+
+    ticket: Ticket
+    folder: Path
+    key: Key
+    rival: Path | None
+    process: subprocess.Popen[bytes] | None = None
+
+
+@dataclass(slots=True)
+class Visit:
+    """One session at the broker: its workspace, what it may still ask, and its questions."""
+
+    workspace: Path
+    rival: Path | None
+    left: dict[Depth, int]
+    author: str = "agent"
+    over: bool = False
+    questions: dict[str, _Question] = field(default_factory=dict)
+
+
+class Broker:
+    """One gate at a time, in the order of asking; `lease` is held while one runs, so that measurements stay alone."""
+
+    def __init__(
+        self, gate: Gate, home: Path, issues: Issues, verdicts: Verdicts | None = None,
+        lease: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:  # fmt: skip
+        """Take the gate and a folder that no agent can reach; nothing runs before `serving`."""
+        self.issues = issues
+        self._gate, self._home, self._lease = gate, home.resolve(), lease
+        self._verdicts = verdicts or Verdicts(self._home / "verdicts")
+        self._suite = tree_of(gate.target.folder) + gate.target.profile
+        self._environment = environment_of(gate.command)
+        self._visits: dict[str, Visit] = {}
+        self._waiting: queue.SimpleQueue[tuple[Visit, _Question] | None] = queue.SimpleQueue()
+        self._changed = threading.Condition(threading.RLock())
+        self._listener: Listener | None = None
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Broker]:
+        """Answer on a local socket while this lasts; a gate that still runs at its end is stopped."""
+        worker = threading.Thread(target=self._work, name="broker", daemon=True)
+        worker.start()
+        with Listener(self) as self._listener:
+            try:
+                yield self
+            finally:
+                for token in tuple(self._visits):
+                    self._leave(token)
+                self._waiting.put(None)
+                worker.join()
+
+    @contextlib.contextmanager
+    def visit(
+        self, workspace: Path, rival: Path | None = None, allowance: Allowance | None = None
+    ) -> Iterator[Address]:
+        """Let the session in a workspace ask; at its end nothing of it is queued or running."""
+        assert self._listener is not None, "enter `serving` first"
+        token, given = secrets.token_hex(16), allowance or Allowance()
+        address = Address(socket=self._listener.path, token=token)
+        self._visits[token] = Visit(workspace.resolve(), rival, {"quick": given.quick, "full": given.full})
+        write_atomically(address_file(workspace), address.model_dump_json() + "\n")
+        address_file(workspace).chmod(0o600)
+        try:
+            yield address
+        finally:
+            address_file(workspace).unlink(missing_ok=True)
+            self._leave(token)
+
+    def visitor(self, token: str) -> Visit:
+        """The session of that token; UsageError when it is over."""
+        found = self._visits.get(token)
+        if found is None:
+            raise UsageError("this session at the broker is over, or never was")
+        return found
+
+    def start(self, visit: Visit, depth: str) -> Ticket:
+        """Take in a question about the workspace as it is now; what may not be asked is refused, not an error."""
+        if depth not in ("quick", "full"):
+            raise UsageError(f"depth {depth!r} is neither quick nor full")
+        wanted: Depth = "full" if depth == "full" else "quick"
+        number = f"{len(visit.questions) + 1:04d}-{secrets.token_hex(3)}"
+        ticket = Ticket(id=number, state="queued", depth=wanted)
+        folder = self._home / "questions" / number
+        if why := _copy(visit.workspace, folder / "candidate"):
+            return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": why}))
+        question = _Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
+        with self._changed:
+            known = self._verdicts.get(question.key)
+            if known is None and visit.left[wanted] <= 0:
+                reason = f"this session's {wanted} gates are used up; end with what you have"
+                return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": reason}))
+            visit.questions[number] = question
+            if known is not None:
+                self._answered(question, known, cached=True)
+            else:
+                visit.left[wanted] -= 1
+                self._waiting.put((visit, question))
+        return self._told(visit, question.ticket)
+
+    def status(self, visit: Visit, name: str, wait_s: float) -> Ticket:
+        """Where a question stands, after at most `wait_s` seconds."""
+        until = time.monotonic() + min(max(0.0, wait_s), LONGEST_WAIT_S)
+        with self._changed:
+            question = visit.questions.get(name)
+            if question is None:
+                raise UsageError(f"there is no gate {name!r}; `start` gives the name of one")
+            while question.ticket.state in ("queued", "running") and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._told(visit, question.ticket)
+
+    def _told(self, visit: Visit, ticket: Ticket) -> Ticket:
+        before = [q for v in self._visits.values() for q in v.questions.values() if q.ticket.state == "running"]
+        ahead = len(before) + self._waiting.qsize() - 1 if ticket.state == "queued" else 0
+        left = {"quick_left": visit.left["quick"], "full_left": visit.left["full"], "ahead": max(0, ahead)}
+        return ticket.model_copy(update=left)
+
+    def _key(self, candidate: Path, rival: Path | None, depth: Depth) -> Key:
+        against = tree_of(rival) if rival else ""
+        code, here = tree_of(candidate), self._environment
+        return Key(tree=code, rival=against, suite=self._suite, environment=here, depth=depth)
+
+    def _work(self) -> None:
+        while (taken := self._waiting.get()) is not None:
+            visit, question = taken
+            with self._changed:
+                if visit.over:
+                    continue
+                question.ticket = question.ticket.model_copy(update={"state": "running"})
+            with self._lease():
+                found = self._judged(visit, question)
+            self._settle(visit, question, found)
+
+    def _judged(self, visit: Visit, question: _Question) -> Assessment | str:
+        """The assessment, or why there is none."""
+        target = self._gate.target
+        job = GateJob(
+            target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
+            command=self._gate.command, candidate=str(question.folder / "candidate"),
+            rival=str(question.rival or ""), depth=question.ticket.depth,
+        )  # fmt: skip
+        write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
+        with self._changed:
+            if visit.over:
+                return "the session is over"
+            with (question.folder / "job.log").open("wb") as log:
+                question.process = subprocess.Popen(
+                    [sys.executable, "-P", "-B", "-c", ENTRY, str(question.folder)], cwd=question.folder,
+                    env=_environment(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+        question.process.wait()
+        assert question.process.stdin is not None
+        question.process.stdin.close()
+        found = question.folder / FOUND_FILE
+        if found.is_file():
+            return Assessment.model_validate_json(found.read_bytes())
+        return (question.folder / "job.log").read_text("utf-8", "replace").strip()[-600:] or "the gate was stopped"
+
+    def _settle(self, visit: Visit, question: _Question, found: Assessment | str) -> None:
+        with self._changed:
+            if isinstance(found, Assessment) and found.outcome != "infrastructure":
+                self._verdicts.put(question.key, found)
+                self._answered(question, found, cached=False)
+            else:
+                reason = found if isinstance(found, str) else found.reason
+                visit.left[question.ticket.depth] += 1
+                state = "cancelled" if visit.over else "failed"
+                question.ticket = question.ticket.model_copy(update={"state": state, "reason": _public(reason)})
+            self._changed.notify_all()
+
+    def _answered(self, question: _Question, found: Assessment, *, cached: bool) -> None:
+        update = {"state": "done", "answer": answer_of(found, cached=cached)}
+        question.ticket = question.ticket.model_copy(update=update)
+        self._changed.notify_all()
+
+    def _leave(self, token: str) -> None:
+        """Forget a session: its queued questions lapse, its running gate is stopped and waited for."""
+        visit = self._visits.pop(token, None)
+        if visit is None:
+            return
+        with self._changed:
+            visit.over = True
+            running = [q.process for q in visit.questions.values() if q.process is not None]
+        for process in running:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            process.wait()
+        with self._changed:
+            while any(q.ticket.state == "running" for q in visit.questions.values()):
+                self._changed.wait(1.0)
+
+
+def answer_of(found: Assessment, *, cached: bool) -> Answer:
+    """What an agent may know of an assessment."""
+    return Answer(
+        outcome=found.outcome, reason=_public(found.reason), depth=found.depth, provisional=found.depth == "quick",
+        cached=cached, failed=found.failed, measurements=found.measurements, hints=found.hints, wall_s=found.wall_s,
+        comparison=found.comparison and found.comparison.model_copy(update=HIDDEN),
+    )  # fmt: skip
+
+
+def _public(reason: str) -> str:
+    """A reason without the paths that an agent has no business with."""
+    return " ".join(word if not word.startswith("/") else "[path]" for word in reason.split())[:600]
+
+
+def _copy(workspace: Path, into: Path) -> str:
+    """Copy the code as it is, without git and without what was laid there for agents; why not, where it cannot be."""
+    size = sum(p.lstat().st_size for p in workspace.rglob("*") if ".git" not in p.parts and not p.is_dir())
+    if size > LARGEST_TREE:
+        return f"the workspace holds {size >> 20} MiB, more than the {LARGEST_TREE >> 20} MiB that the gate takes"
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        top = {".git", *NAMES} if Path(folder) == workspace else set()
+        return {name for name in names if name in top or name == "__pycache__"}
+
+    try:
+        shutil.copytree(workspace, into, symlinks=True, ignore=left_out)
+    except (OSError, shutil.Error) as error:
+        return f"the workspace could not be copied: {str(error)[:300]}"
+    return ""
+
+
+def _environment() -> dict[str, str]:
+    """What a gate's process needs, and no key."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "LANG") if name in os.environ}

@@ -1,0 +1,109 @@
+"""From an agent's options, all of them words, to a session of its program at the desk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.broker_link import find_link
+from vibeserve_loop.cli_agents.enclosure import Walls, enclosed
+from vibeserve_loop.cli_agents.leashed import Spot
+from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
+from vibeserve_loop.endings import AgentStopped, Session, given_up
+from vibeserve_loop.equipment import equipped
+from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.secrecy import leaked, masked
+from vibeserve_loop.tool_loop.limits import Account
+from vibeserve_loop.tool_loop.prices import price_of
+from vibeserve_loop.tool_loop.session import Caps, caps_of, limits_of
+
+EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
+
+NO_CAPS = Caps()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A program and what it is to use; `home` is `own` (kept with the run) or `user`, who may be logged in."""
+
+    name: str
+    program: Program
+    model: str = ""
+    base_url: str = ""
+    home: str = "own"
+    caps: Caps = NO_CAPS
+
+
+def choice_of(name: str, options: Mapping[str, str]) -> Choice:
+    """The choice that `command`, `model`, `base_url`, `home` and the caps stand for; UsageError if wrong."""
+    words = dict(options)
+    command = tuple(shlex.split(words.pop("command", "")))
+    model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
+    if home not in ("own", "user"):
+        raise UsageError(f"home={home} is neither own nor user")
+    known = PROGRAMS.get(name)
+    if known is None and not command:
+        raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
+    program = known or Program(command, "install it")
+    if command and known:
+        program = Program(command, known.install, known.keys, known.environment, known.settle, known.mode)
+    priced = {key: value for key, value in words.items() if key != "max_usd"}
+    caps_of(model, priced)
+    return Choice(name, program, model, url, home, Caps(**words))
+
+
+def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
+    """One session of the program; UsageError when it or the library is not installed."""
+    program = choice.program
+    if shutil.which(program.command[0]) is None:
+        raise UsageError(f"{program.command[0]} is not installed: {program.install}")
+    try:
+        from vibeserve_loop.cli_agents.session import Start, Talk, spoken
+    except ImportError as error:
+        raise UsageError(f"agent {choice.name}: {EXTRA} ({error})") from None
+    keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
+    desk = replace(desk, log=masked(desk.log, keys))
+    home = _home(choice, desk)
+    price = price_of(choice.model, choice.caps.price)
+    wish = Wish(choice.model, choice.base_url, home, price)
+    spot = Spot(desk.folder, environment_for(program, wish), home / "errors.log")
+    link = find_link(desk.folder)
+    walls = Walls(desk.folder.resolve(), (home, *((Path(link.address.socket).parent,) if link else ())))
+    account = Account(limits_of(choice.caps), price)
+    with equipped(desk.folder, brief.target) as skills:
+        desk.log(f"{program.command[0]}; skills: {', '.join(skills) or 'none'}")
+        start = Start(enclosed(program.command, walls, desk), spot, program.mode, _left_off(home, brief))
+        done = spoken(start, brief, Talk(desk, account, link))
+    if leaks := leaked(desk.folder, keys):
+        why = f"it wrote a key from the environment into {', '.join(leaks)}"
+        done = given_up(desk, AgentStopped("garbage", why), done)
+    _keep(home, brief, done)
+    return done
+
+
+def _home(choice: Choice, desk: Desk) -> Path:
+    found = Path.home() if choice.home == "user" else desk.folder.resolve().parent / "homes" / choice.name
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def _left_off(home: Path, brief: Brief) -> str:
+    """The session that worked on this hypothesis before, when this is another attempt at it; else ""."""
+    file = home / "session.json"
+    if brief.task.attempt < 2 or not file.is_file():
+        return ""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return str(kept["session"]) if kept["hypothesis"] == brief.task.hypothesis else ""
+
+
+def _keep(home: Path, brief: Brief, done: Session) -> None:
+    if done.session and not done.failed:
+        kept = {"session": done.session, "hypothesis": brief.task.hypothesis}
+        write_atomically(home / "session.json", json.dumps(kept) + "\n")

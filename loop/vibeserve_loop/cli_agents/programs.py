@@ -1,0 +1,127 @@
+"""The programs that are known by name: how each is started, told its model and endpoint, and kept to itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vibeserve_loop.tool_loop.prices import Price
+
+CLAUDE = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "IS_SANDBOX": "1",
+}  # fmt: skip
+QUIET = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1", "NO_COLOR": "1", "CI": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for: the model and the endpoint, empty for the program's own, and the home it may write to."""
+
+    model: str
+    base_url: str
+    home: Path
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program: `keys` are the only secrets that reach it, `settle` writes its settings and names its variables."""
+
+    command: tuple[str, ...]
+    install: str
+    keys: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    settle: Callable[[Wish], Mapping[str, str]] = lambda wish: {}
+    mode: str = ""
+
+
+def _codex(wish: Wish) -> Mapping[str, str]:
+    """`config.toml` in a home of its own; its own sandbox is off, for it runs inside the loop's."""
+    lines = [f"model = {json.dumps(wish.model)}"] if wish.model else []
+    if wish.base_url:
+        values = {"name": "endpoint", "base_url": f"{wish.base_url}/v1", "wire_api": "responses"}
+        lines += ['model_provider = "endpoint"', "[model_providers.endpoint]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+        lines += ['env_key = "OPENAI_API_KEY"'] if os.environ.get("OPENAI_API_KEY") else []
+    lines += ["[features]", "shell_snapshot = false"]
+    lines += ["[shell_environment_policy]", 'exclude = ["*KEY*", "*TOKEN*", "*SECRET*"]']
+    _written(wish.home / ".codex" / "config.toml", "\n".join(lines) + "\n")
+    return {"CODEX_HOME": str(wish.home / ".codex")}
+
+
+def _claude(wish: Wish) -> Mapping[str, str]:
+    found = {"ANTHROPIC_MODEL": wish.model} if wish.model else {}
+    return {**found, **({"ANTHROPIC_BASE_URL": wish.base_url} if wish.base_url else {})}
+
+
+def _gemini(wish: Wish) -> Mapping[str, str]:
+    settings = {
+        "security": {
+            "auth": {"selectedType": "gemini-api-key"},
+            "environmentVariableRedaction": {"enabled": True},
+        },
+        "general": {"disableAutoUpdate": True},
+        "privacy": {"usageStatisticsEnabled": False},
+    }
+    _written(wish.home / ".gemini" / "settings.json", json.dumps(settings))
+    found = {"GEMINI_MODEL": wish.model} if wish.model else {}
+    return {**found, **({"GOOGLE_GEMINI_BASE_URL": wish.base_url} if wish.base_url else {})}
+
+
+def _facts(model: str, price: Price | None) -> dict[str, object]:
+    """What opencode has to know of a model that is not on its list; it tells its account only of what has a size."""
+    found: dict[str, object] = {"name": model, "limit": {"context": 128_000, "output": 16_000}}
+    if price is not None:
+        found["cost"] = {"input": price.input, "output": price.output, "cache_read": price.cache_read}
+    return found
+
+
+def _opencode(wish: Wish) -> Mapping[str, str]:
+    settings: dict[str, object] = {"autoupdate": False, "share": "disabled"}
+    if wish.base_url:
+        model = wish.model or "model"
+        provider = {
+            "npm": "@ai-sdk/openai-compatible", "name": "endpoint", "models": {model: _facts(model, wish.price)},
+            "options": {"baseURL": f"{wish.base_url}/v1", "apiKey": "{env:OPENAI_API_KEY}"},
+        }  # fmt: skip
+        settings |= {"provider": {"endpoint": provider}, "model": f"endpoint/{model}"}
+    elif wish.model:
+        settings["model"] = wish.model
+    _written(wish.home / "opencode.json", json.dumps(settings))
+    return {"OPENCODE_CONFIG": str(wish.home / "opencode.json")}
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "codex": Program(
+        ("codex-acp",), "npm install -g @openai/codex @agentclientprotocol/codex-acp", ("OPENAI_API_KEY",),
+        settle=_codex, mode="agent-full-access",
+    ),
+    "claude": Program(
+        ("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp", ("ANTHROPIC_API_KEY",),
+        CLAUDE, _claude,
+    ),
+    "gemini": Program(
+        ("gemini", "--acp", "--skip-trust"), "npm install -g @google/gemini-cli", ("GEMINI_API_KEY",),
+        {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_TELEMETRY_ENABLED": "false"}, _gemini,
+    ),
+    "opencode": Program(
+        ("opencode", "acp"), "npm install -g opencode-ai", ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"),
+        {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}, _opencode,
+    ),
+}  # fmt: skip
+
+
+def environment_for(program: Program, wish: Wish) -> dict[str, str]:
+    """The whole environment of a program: where things are, its own settings, its keys, and nothing else of ours."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    keys = {name: os.environ[name] for name in program.keys if name in os.environ}
+    home = {"HOME": str(wish.home), "TMPDIR": "/tmp"}
+    return {**kept, **QUIET, **home, **program.environment, **program.settle(wish), **keys}
+
+
+def _written(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

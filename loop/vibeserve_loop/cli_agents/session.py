@@ -1,0 +1,203 @@
+"""One session of a program over the Agent Client Protocol, from its start to its certain end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import acp
+from acp import schema
+from acp.exceptions import RequestError
+
+from vibeserve_loop.broker_link import SOCKET_VARIABLE, TOKEN_VARIABLE, Link
+from vibeserve_loop.cli_agents.client import LoopClient
+from vibeserve_loop.cli_agents.leashed import LINE_BYTES, Spot, last_words, leashed, pumped
+from vibeserve_loop.endings import AgentStopped, Ending, Session, given_up, spent
+from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.tool_loop.limits import Account
+from vibeserve_loop.tool_loop.prices import Tokens
+
+START_S = 60.0
+END_S = 10.0
+SUMMARY_CHARACTERS = 400
+LIMIT_MARKS = ("429", "rate limit", "rate_limit", "quota", "too many requests", "usage limit", "overloaded")
+ENDINGS: dict[str, Ending] = {"max_turn_requests": "looped", "max_tokens": "budget"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How the program is started: its command (enclosed already), where, its mode, and a session to take up again."""
+
+    command: tuple[str, ...]
+    spot: Spot
+    mode: str = ""
+    resume: str = ""
+
+
+@dataclass(slots=True)
+class Talk:
+    """A session under way: everything that its end is reckoned from."""
+
+    desk: Desk
+    account: Account
+    link: Link | None
+    id: str = ""
+    usd: float | None = None
+
+
+def spoken(start: Start, brief: Brief, talk: Talk) -> Session:
+    """Carry one session to its end; one that must be stopped is killed and leaves no edit behind."""
+    stopped, summary = None, ""
+    try:
+        summary = asyncio.run(_limited(start, brief, talk))
+    except AgentStopped as caught:
+        stopped = caught
+    account = talk.account
+    seconds = account.limits.minutes * 60 - account.left_s()
+    usd = talk.usd if talk.usd is not None else account.usd
+    session = Session(
+        summary=" ".join(summary.split())[:SUMMARY_CHARACTERS] or "no summary was given",
+        spend=spent(seconds, usd, account.input, account.output),
+        session=talk.id, calls=account.calls, cached_tokens=account.cached,
+    )  # fmt: skip
+    return given_up(talk.desk, stopped, session) if stopped else session
+
+
+async def _limited(start: Start, brief: Brief, talk: Talk) -> str:
+    async with leashed(start.command, start.spot) as process:
+        work: asyncio.Future[str] = asyncio.ensure_future(_talked(process, start, brief, talk))
+        end: asyncio.Future[int] = asyncio.ensure_future(process.wait())
+        try:
+            both: set[asyncio.Future[Any]] = {work, end}
+            await asyncio.wait(both, timeout=talk.account.left_s(), return_when="FIRST_COMPLETED")
+            if work.done():
+                return work.result()
+            if end.done():
+                raise AgentStopped("died", f"it ended with {end.result()}: {last_words(start.spot)}")
+            raise AgentStopped("hung", f"it did not end within {talk.account.limits.minutes:g} minutes")
+        except RequestError as error:
+            raise _cause(error, start) from None
+        except ConnectionError:
+            code = await asyncio.wait_for(end, END_S)
+            raise AgentStopped("died", f"it ended with {code}: {last_words(start.spot)}") from None
+        except ValueError as error:
+            raise AgentStopped("garbage", f"it does not keep to the protocol: {str(error)[:300]}") from None
+        finally:
+            work.cancel()
+            end.cancel()
+            await asyncio.gather(work, end, return_exceptions=True)
+
+
+async def _talked(process: asyncio.subprocess.Process, start: Start, brief: Brief, talk: Talk) -> str:
+    client, lines = LoopClient(talk.desk, talk.account), asyncio.StreamReader(limit=LINE_BYTES)
+    assert process.stdout is not None
+    pump = asyncio.ensure_future(pumped(process.stdout, lines, client.stop))
+    try:
+        return await _prompted(
+            acp.connect_to_agent(cast(acp.Client, client), process.stdin, lines), client, start, brief, talk
+        )
+    finally:
+        pump.cancel()
+
+
+async def _prompted(agent: Any, client: LoopClient, start: Start, brief: Brief, talk: Talk) -> str:
+    try:
+        beginning: asyncio.Future[str] = asyncio.ensure_future(_begun(agent, start, talk))
+        either: set[asyncio.Future[Any]] = {beginning, client.stopped}
+        await asyncio.wait(either, timeout=START_S, return_when="FIRST_COMPLETED")
+        if client.stopped.done():
+            beginning.cancel()
+            client.stopped.result()
+        talk.id = await asyncio.wait_for(beginning, 0.1)
+    except TimeoutError:
+        raise AgentStopped("hung", f"it did not begin a session in {START_S:.0f} s: {last_words(start.spot)}") from None
+    prompt = asyncio.ensure_future(agent.prompt(session_id=talk.id, prompt=[acp.text_block(brief.text)]))
+    try:
+        await asyncio.wait({prompt, client.stopped}, return_when="FIRST_COMPLETED")
+        if client.stopped.done():
+            client.stopped.result()
+        reply = prompt.result()
+    finally:
+        prompt.cancel()
+        talk.usd = client.usd if client.usd is not None else client.guessed_usd or None
+        talk.account.input = client.guessed.input
+    talk.usd = client.usd
+    _charge(talk, reply)
+    _ended(client, reply, talk)
+    return client.text
+
+
+def _ended(client: LoopClient, reply: Any, talk: Talk) -> None:
+    """Raise when the turn's end is no end of the work, whatever the program calls it."""
+    said = " ".join(client.text.split())[:300]
+    if client.broken or not (talk.account.output or talk.account.calls):
+        limited = client.limited or limit_is_told(said)
+        raise AgentStopped("rate-limited" if limited else "died", said or "it ended without a word, a call or a token")
+    if reply.stop_reason != "end_turn":
+        raise AgentStopped(ENDINGS.get(reply.stop_reason, "died"), f"it stopped: {reply.stop_reason}")
+
+
+async def _begun(agent: Any, start: Start, talk: Talk) -> str:
+    """Greet, take up the old session or begin one, and set the mode; the session's name."""
+    nothing = schema.ClientCapabilities(fs=schema.FileSystemCapabilities(read_text_file=False, write_text_file=False))
+    about = schema.Implementation(name="vibeserve-loop", version="1")
+    met = await agent.initialize(acp.PROTOCOL_VERSION, client_capabilities=nothing, client_info=about)
+    folder, servers = str(talk.desk.folder.resolve()), _servers(talk.link)
+    if start.resume and met.agent_capabilities and met.agent_capabilities.load_session:
+        with contextlib.suppress(RequestError):
+            await agent.load_session(cwd=folder, session_id=start.resume, mcp_servers=servers)
+            talk.desk.log(f"session {start.resume} is taken up again")
+            return start.resume
+    made = await agent.new_session(cwd=folder, mcp_servers=servers)
+    modes = [mode.id for mode in made.modes.available_modes] if made.modes else []
+    talk.desk.log(f"session {made.session_id}; modes: {', '.join(modes) or 'none'}")
+    if start.mode in modes:
+        await agent.set_session_mode(session_id=made.session_id, mode_id=start.mode)
+    return str(made.session_id)
+
+
+def _servers(link: Link | None) -> list[schema.McpServerStdio]:
+    if link is None:
+        return []
+    values = {SOCKET_VARIABLE: link.address.socket, TOKEN_VARIABLE: link.address.token}
+    root = Path(__file__).resolve().parents[2]
+    values["PYTHONPATH"] = ":".join([str(root), str(root.parent)]) if root.name == "loop" else str(root)
+    env = [schema.EnvVariable(name=name, value=value) for name, value in values.items()]
+    command = ["-P", "-m", "vibeserve_loop.mcp_server"]
+    return [schema.McpServerStdio(name="vibeserve", command=sys.executable, args=command, env=env)]
+
+
+def _charge(talk: Talk, reply: Any) -> None:
+    """Take what the program says that it used into the account; where it says nothing of dollars, the table does."""
+    tokens, account = _tokens(reply), talk.account
+    if tokens is None:
+        talk.desk.log("it does not tell what it used")
+        return
+    account.input, account.output, account.cached = tokens.input, tokens.output, tokens.cache_read
+    account.usd = account.price.usd(tokens) if account.price is not None else 0.0
+
+
+def _tokens(reply: Any) -> Tokens | None:
+    used = reply.usage
+    if used is not None:
+        read, write = used.cached_read_tokens or 0, used.cached_write_tokens or 0
+        return Tokens(used.input_tokens + read + write, used.output_tokens + (used.thought_tokens or 0), read, write)
+    quota = ((reply.field_meta or {}).get("quota") or {}).get("token_count") or {}
+    if quota:
+        return Tokens(int(quota.get("input_tokens", 0)), int(quota.get("output_tokens", 0)))
+    return None
+
+
+def _cause(error: RequestError, start: Start) -> AgentStopped:
+    said = f"{error} {getattr(error, 'data', '') or ''}".strip()
+    limited = limit_is_told(f"{said} {last_words(start.spot)}")
+    return AgentStopped("rate-limited" if limited else "died", said[:300])
+
+
+def limit_is_told(words: str) -> bool:
+    """Whether words of a program mean that its model refused for now."""
+    return any(mark in words.lower() for mark in LIMIT_MARKS)

@@ -1,0 +1,130 @@
+"""Where the events of a run go besides the screen: the run's own log, a tracker, and OpenTelemetry spans."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.options import Sinks
+from vibeserve_loop.records import Round, Settings, Step
+
+Tell = Callable[[Step | Round], None]
+
+
+class Tracker(Protocol):
+    """What is used of a tracker's run, as Weights & Biases names it."""
+
+    def log(self, data: dict[str, Any], step: int) -> None:
+        """Take in the numbers of one step."""
+        ...
+
+    def finish(self) -> None:
+        """End the tracker's run."""
+        ...
+
+
+@contextmanager
+def told_to(sinks: Sinks, settings: Settings, log: Path) -> Iterator[Tell]:
+    """A function that tells every sink one event; UsageError when one that was asked for is not installed."""
+    with ExitStack() as stack:
+        tells: list[Tell] = [stack.enter_context(_log(log))]
+        if sinks.tracker:
+            tells.append(stack.enter_context(_tracker(sinks.tracker, settings)))
+        if sinks.otel:
+            tells.append(stack.enter_context(_spans(settings)))
+        yield lambda event: _each(tells, event)
+
+
+def _each(tells: list[Tell], event: Step | Round) -> None:
+    for tell in tells:
+        tell(event)
+
+
+def numbers(record: Round) -> dict[str, float | str]:
+    """The figures of a round by dotted names, for trackers."""
+    found: dict[str, float | str] = {"round": record.round, "kind": record.task.kind, "ruling": record.decision.ruling}
+    found["wall_s"] = record.wall_s
+    if record.work:
+        spend = record.work.spend
+        found |= {"usd": spend.usd, "tokens_in": spend.tokens_in, "tokens_out": spend.tokens_out}
+    if record.assessment:
+        found |= {f"{m.metric}.{m.load}": m.value for m in record.assessment.measurements}
+        if record.assessment.comparison:
+            found["gain"] = record.assessment.comparison.gain
+    return found
+
+
+@contextmanager
+def _log(path: Path) -> Iterator[Tell]:
+    """One JSON object a line; the loop is the only writer, and a line torn by a kill is ended before the next."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    size = os.fstat(handle).st_size
+    if size and os.pread(handle, 1, size - 1) != b"\n":
+        os.write(handle, b"\n")
+
+    def tell(event: Step | Round) -> None:
+        table: dict[str, Any] = {"t": round(time.time(), 3)}
+        if isinstance(event, Step):
+            table |= {"event": "step", **event.model_dump()}
+        else:
+            table |= {"event": "round", **numbers(event), "reason": event.decision.reason, "commit": event.commit}
+        os.write(handle, json.dumps(table).encode() + b"\n")
+
+    try:
+        yield tell
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _tracker(name: str, settings: Settings) -> Iterator[Tell]:
+    """A module whose `init(project=, id=, config=, resume=)` gives a run with `log` and `finish`, as wandb's does."""
+    module = _imported(name, f"install it (`pip install {name}`), or leave --tracker out")
+    if not hasattr(module, "init"):
+        raise UsageError(f"--tracker {name}: the module has no init(); give wandb or a module that works alike")
+    config = settings.model_dump(mode="json")
+    run = cast(Tracker, module.init(project="vibeserve", id=settings.id, config=config, resume="allow"))
+    try:
+        yield lambda event: None if isinstance(event, Step) else run.log(dict(numbers(event)), step=event.round)
+    finally:
+        run.finish()
+
+
+@contextmanager
+def _spans(settings: Settings) -> Iterator[Tell]:
+    """One span a round, timed as the round was, sent where OTEL_EXPORTER_OTLP_ENDPOINT and the like say."""
+    mending = "install the extra: `pip install pytest-vibeserve[otel]`, or leave --otel out"
+    sdk = _imported("opentelemetry.sdk.trace", mending)
+    export = _imported("opentelemetry.sdk.trace.export", mending)
+    otlp = _imported("opentelemetry.exporter.otlp.proto.http.trace_exporter", mending)
+    provider = sdk.TracerProvider()
+    provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter()))
+    tracer = provider.get_tracer("vibeserve_loop")
+
+    def tell(event: Step | Round) -> None:
+        if isinstance(event, Step):
+            return
+        began = int(event.started * 1e9)
+        span = tracer.start_span(f"round.{event.task.kind}", start_time=began)
+        for key, value in {"run": settings.id, **numbers(event)}.items():
+            span.set_attribute(f"vibeserve.{key}", value)
+        span.end(end_time=began + int(event.wall_s * 1e9))
+
+    try:
+        yield tell
+    finally:
+        provider.shutdown()
+
+
+def _imported(name: str, mending: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{error}: {mending}") from None

@@ -1,0 +1,99 @@
+"""Facts that are folded from the rounds once and grown with each new one, so that a long run costs no more a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from vibeserve_loop.records import Order, Round
+
+State = TypeVar("State")
+LEAST_GAIN = 1e-9
+
+
+class Growing(Generic[State]):
+    """A fold that goes on from the longest beginning that it has seen; the same rounds always give the same state."""
+
+    def __init__(self, begin: Callable[[], State], step: Callable[[State, Round], None]) -> None:
+        """Take how to begin, and how to take one round in."""
+        self._begin, self._step = begin, step
+        self._seen: tuple[Round, ...] = ()
+        self._state = begin()
+
+    def __call__(self, rounds: Sequence[Round]) -> State:
+        """The state after these rounds; not to be changed, and not to be kept beyond the next call."""
+        whole = tuple(rounds)
+        # Rounds that are the very same objects compare without a look inside.
+        if whole[: len(self._seen)] != self._seen:
+            self._seen, self._state = (), self._begin()
+        for record in whole[len(self._seen) :]:
+            self._step(self._state, record)
+        self._seen = whole
+        return self._state
+
+
+@dataclass(slots=True)
+class Facts:
+    """Sums and indices over the rounds of a run."""
+
+    log_gains: dict[int, float] = field(default_factory=dict)
+    best: tuple[float, int] | None = None
+    starter: Round | None = None
+    judged: list[Round] = field(default_factory=list)
+    trees: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    finals: list[Round] = field(default_factory=list)
+    on_base: dict[int, list[Round]] = field(default_factory=dict)
+    turns: int = 0
+    seconds: float = 0.0
+    shortest_gate_s: float = math.inf
+    usd: float = 0.0
+    tokens: int = 0
+
+
+def take_in(facts: Facts, record: Round) -> None:
+    """Add one round."""
+    kind, ruling = record.task.kind, record.decision.ruling
+    facts.seconds += record.wall_s
+    if record.assessment:
+        facts.shortest_gate_s = min(facts.shortest_gate_s, record.wall_s)
+    if record.work:
+        facts.usd += record.work.spend.usd
+        facts.tokens += record.work.spend.tokens_in + record.work.spend.tokens_out
+    facts.orders += record.task.orders
+    if kind == "starter" and ruling == "accept":
+        facts.starter = facts.starter or record
+    if kind == "final":
+        facts.finals.append(record)
+    if kind == "work":
+        facts.turns += ruling != "void" or record.assessment is None
+        facts.on_base.setdefault(record.task.base, []).append(record)
+        if ruling != "void":
+            facts.judged.append(record)
+    _rank(facts, record)
+    if kind in ("starter", "work") and ruling != "void":
+        facts.trees[record.tree] = record.round
+        if record.sketch:
+            facts.sources[record.sketch.digest] = record.round
+
+
+def _rank(facts: Facts, record: Round) -> None:
+    """Logarithmic gains over the starter of all correct code, and the best that was kept, the latest of equals."""
+    accepted = record.decision.ruling == "accept"
+    if record.task.kind == "starter" and accepted:
+        facts.log_gains[record.round] = 0.0
+    elif record.task.kind == "work" and record.assessment and record.assessment.outcome == "accepted":
+        compared = record.assessment.comparison
+        own = math.log(max(compared.gain, LEAST_GAIN)) if compared else 0.0
+        facts.log_gains[record.round] = facts.log_gains.get(record.task.base, 0.0) + own
+    else:
+        return
+    place = (facts.log_gains[record.round], record.round)
+    if accepted and (facts.best is None or place > facts.best):
+        facts.best = place
+
+
+facts_of: Growing[Facts] = Growing(Facts, take_in)

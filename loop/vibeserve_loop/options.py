@@ -1,0 +1,74 @@
+"""Groups of command line options that several commands share; nothing but click is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
+BUDGETS = ("max_rounds", "max_hours", "max_usd", "max_tokens")
+MANY = click.IntRange(min=1)
+SHARE = click.FloatRange(0, 1)
+KNOBS = (
+    ("--max-retries-per-round", MANY, "agent: attempts at one hypothesis.  [3]"),
+    ("--max-attempts-per-issue", MANY, "plain: rounds on one issue before it is blocked.  [3]"),
+    ("--max-issues-per-eval", MANY, "plain: issues that one evaluation may file.  [3]"),
+    ("--patience", MANY, "agent, evolve: rounds without a gain before the search stops.  [8]"),
+    ("--frontier-bias", SHARE, "evolve: chance of a parent from the Pareto front.  [0.7]"),
+    ("--temperature", click.FloatRange(min=0, min_open=True), "evolve: of the softmax over parents.  [0.5]"),
+    ("--top-inspirations", click.IntRange(min=0), "evolve: best others shown to the agent.  [2]"),
+    ("--random-inspirations", click.IntRange(min=0), "evolve: drawn others shown to the agent.  [2]"),
+    ("--islands", MANY, "evolve: populations that mix only now and then.  [1]"),
+    ("--migrate-every", MANY, "evolve: rounds between migrations.  [10]"),
+    ("--novelty", click.FloatRange(0, 1, min_open=True), "Likeness from which code counts as tried.  [1.0]"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sinks:
+    """Where events go besides the screen and the run's own log; empty and off by default."""
+
+    tracker: str = ""
+    otel: bool = False
+
+
+def limits(command: Command) -> Command:
+    """Add the budgets."""
+    command = click.option("--max-tokens", type=click.IntRange(min=0), help="Tokens of agents' models.")(command)
+    command = click.option("--max-usd", type=click.FloatRange(min=0), help="Money spent on agents.")(command)
+    hours = click.FloatRange(min=0, min_open=True)
+    command = click.option("--max-hours", type=hours, help="Time, the final gate included.")(command)
+    return click.option("--max-rounds", type=click.IntRange(min=0), help="Rounds of work that were judged.")(command)
+
+
+def knobs(command: Command) -> Command:
+    """Add the policies' own settings."""
+    told = "evolve: METRIC[@LOAD]:max|min; the target's objectives when none is given."
+    command = click.option("--objective", "objectives", multiple=True, metavar="SPEC", help=told)(command)
+    for name, kind, words in reversed(KNOBS):
+        command = click.option(name, type=kind, help=words)(command)
+    return command
+
+
+def sinks(command: Command) -> Command:
+    """Add where events go."""
+    command = click.option("--otel", is_flag=True, help="Export rounds as OpenTelemetry spans (extra `otel`).")(command)
+    told = "Also tell wandb (or package.module with init and log) every round."
+    return click.option("--tracker", default="", metavar="MODULE", help=told)(command)
+
+
+def sinks_of(asked: dict[str, Any]) -> Sinks:
+    """Take the options of `sinks` out of what was asked."""
+    return Sinks(asked.pop("tracker"), asked.pop("otel"))
+
+
+def knobs_given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The policies' settings that were given, by field name."""
+    names = [name.removeprefix("--").replace("-", "_") for name, _, _ in KNOBS]
+    given = {name: asked[name] for name in names if asked.get(name) is not None}
+    return {**given, "objectives": tuple(asked.get("objectives", ()))}

@@ -1,0 +1,95 @@
+"""Verdicts by content: the same code, suite and machine are not judged twice; what was transient is not kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.records import Assessment
+
+LASTING = ("accepted", "rejected")
+PACKAGES = ("pytest-vibeserve", "torch", "transformers", "numpy")
+
+
+class Key(BaseModel):
+    """What a verdict depends on; `seeds` names the rule by which prompts are drawn, not a seed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tree: str
+    rival: str
+    suite: str
+    environment: str
+    depth: Literal["quick", "full"]
+    seeds: str = "fresh"
+
+    @property
+    def name(self) -> str:
+        """The key as one digest."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class Verdicts:
+    """A folder of verdicts, one file each, named by the digest of what they depend on."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which need not exist."""
+        self._folder = folder
+
+    def get(self, key: Key) -> Assessment | None:
+        """The verdict for this key; None when there is none, or when its file is not whole."""
+        try:
+            return Assessment.model_validate_json(self._file(key).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def put(self, key: Key, found: Assessment) -> bool:
+        """Keep a verdict if it says something about the code; whether it was kept."""
+        if found.outcome not in LASTING:
+            return False
+        write_atomically(self._file(key), found.model_dump_json() + "\n")
+        return True
+
+    def _file(self, key: Key) -> Path:
+        return self._folder / key.name[:2] / f"{key.name}.json"
+
+
+def tree_of(folder: Path, left_out: Iterable[str] = ()) -> str:
+    """A digest of a folder's files, links and execute bits; `left_out` are names at its top."""
+    digest, skipped = hashlib.sha256(), {*left_out, ".git"}
+    for top, names, files in os.walk(folder):
+        at_top = Path(top) == folder
+        names[:] = sorted(n for n in names if n != "__pycache__" and not (at_top and n in skipped))
+        links = [name for name in names if Path(top, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            if not (at_top and name in skipped):
+                _add(digest, Path(top, name), folder)
+    return digest.hexdigest()
+
+
+def environment_of(command: Iterable[str] = ()) -> str:
+    """A digest of what a measurement depends on besides code and suite: machine, interpreter, packages, gate."""
+    facts = [platform.platform(), platform.machine(), platform.node(), str(os.cpu_count()), sys.version, *command]
+    for name in PACKAGES:
+        try:
+            facts.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            facts.append(f"{name} -")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _add(digest: hashlib._Hash, path: Path, top: Path) -> None:
+    if path.is_symlink():
+        kind, data = "link", os.readlink(path).encode()
+    else:
+        kind, data = "program" if os.access(path, os.X_OK) else "file", path.read_bytes()
+    digest.update(f"{kind} {path.relative_to(top)} {len(data)}\n".encode() + data)

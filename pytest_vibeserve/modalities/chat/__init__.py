@@ -1,0 +1,1 @@
+"""Chats, with JSON Schema constraints and predictions where the target has them."""

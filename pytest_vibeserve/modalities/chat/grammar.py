@@ -1,0 +1,147 @@
+"""Which tokens a JSON Schema allows at each place, by llguidance.
+
+The contract's model is the locally masked one: at each position the tokens that the grammar does not allow are left
+out and the best of the rest is taken.  It is not sampling from the model conditioned on a valid answer.  Text that
+the grammar forces may be cut into tokens in any way, so an engine may insert it without asking the model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.modalities.conditioned import Conditioned
+from pytest_vibeserve.reference import Context, Logits, Reference
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.variants import Variant
+
+Whitespace = Literal["compact", "spaced", "any"]
+INSTALL = "pip install 'pytest-vibeserve[json]'"
+FORBIDDEN = np.float32(1e4)
+"""Logits taken from a token that the grammar does not allow: far beyond any margin, and still a number."""
+
+KEPT_NUMBERS = 32 * 2**20
+"""Penalties (4 bytes each) that are kept for the next walk over the same answers."""
+
+STYLES: dict[Whitespace, dict[str, Any]] = {
+    "compact": {"item_separator": ",", "key_separator": ":", "whitespace_flexible": False},
+    "spaced": {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False},
+    "any": {"whitespace_flexible": True},
+}
+
+
+class Grammar:
+    """The grammar of schemas over one tokenizer, in one style of whitespace."""
+
+    def __init__(self, model: Path, end_ids: Sequence[int], size: int, whitespace: Whitespace) -> None:
+        """Read `tokenizer.json`; `size` is the length of the model's logits, `end_ids` end an answer."""
+        try:
+            import llguidance
+        except ImportError as error:
+            raise UsageError(f"constrained answers need {error.name}: {INSTALL}") from error
+        text = (model / "tokenizer.json").read_text(encoding="utf-8")
+        self._library: Any = llguidance
+        self._tokens: Any = llguidance.LLTokenizer(text, n_vocab=size, eos_token=sorted(end_ids))
+        self._bytes = [self._tokens.decode_bytes([token]) for token in range(size)]
+        self._ends, self._style = np.asarray(sorted(end_ids), dtype=np.int64), STYLES[whitespace]
+        self._kept: OrderedDict[tuple[str, tuple[int, ...]], Logits] = OrderedDict()
+
+    def allowed(self, schema: str, ids: Sequence[int]) -> Iterator[NDArray[np.bool_]]:
+        """For each position of an answer the tokens [vocabulary] that stand for no other choice than its own.
+
+        Where text is forced, a token within it has no rivals, and one that goes beyond it only those that do too.
+        After a token that breaks the grammar everything is allowed: the answer is condemned already.
+        """
+        matcher, legal = self._matcher(schema), True
+        for token in ids:
+            mask = self._rivals(matcher, token) if legal else np.ones(len(self._bytes), dtype=bool)
+            legal = legal and bool(mask[token])
+            if legal and not matcher.is_stopped():
+                matcher.consume_token(token)
+            yield mask
+
+    def broken(self, schema: str, ids: tuple[int, ...]) -> int | None:
+        """The first position whose token the grammar does not allow, None where there is none."""
+        if not ids:
+            return None
+        taken = self.penalties(schema, ids)[np.arange(len(ids)), list(ids)]
+        return int(taken.argmax()) if taken.max() > 0 else None
+
+    def next_allowed(self, schema: str, ids: Sequence[int]) -> NDArray[np.bool_]:
+        """The tokens [vocabulary] that may follow a legal beginning of an answer."""
+        matcher = self._matcher(schema)
+        matcher.consume_tokens(list(ids))
+        return self._mask(matcher)
+
+    def complete(self, schema: str, ids: Sequence[int]) -> bool:
+        """Whether these ids, without an end token, are a whole answer."""
+        matcher = self._matcher(schema)
+        return matcher.try_consume_tokens(list(ids)) == len(ids) and bool(matcher.is_accepting())
+
+    def penalties(self, schema: str, ids: tuple[int, ...]) -> Logits:
+        """What is taken from the logits [len(ids), vocabulary] of an answer's positions: 0 where allowed."""
+        key = (schema, ids)
+        if key not in self._kept:
+            masks = np.stack(list(self.allowed(schema, ids)))
+            self._kept[key] = np.where(masks, np.float32(0), FORBIDDEN)
+            while len(self._kept) > 1 and sum(taken.size for taken in self._kept.values()) > KEPT_NUMBERS:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _matcher(self, schema: str) -> Any:
+        styled = {**json.loads(schema), "x-guidance": self._style}
+        matcher = self._library.LLMatcher(self._tokens, self._library.LLMatcher.grammar_from_json_schema(styled))
+        if matcher.is_error():
+            raise UsageError(f"the schema cannot be used as a grammar: {matcher.get_error()}")
+        return matcher
+
+    def _mask(self, matcher: Any) -> NDArray[np.bool_]:
+        if not matcher.is_stopped():
+            return np.frombuffer(matcher.compute_logit_bias(), dtype=np.uint8) > 0
+        mask = np.zeros(len(self._bytes), dtype=bool)
+        mask[self._ends] = True
+        return mask
+
+    def _rivals(self, matcher: Any, token: int) -> NDArray[np.bool_]:
+        """What a token is to be compared with; the mask itself where no text is forced."""
+        forced = b"" if matcher.is_stopped() else bytes(matcher.compute_ff_bytes())
+        spelt = self._bytes[token]
+        found = np.zeros(len(self._bytes), dtype=bool)
+        if forced and forced.startswith(spelt) and spelt:
+            found[token] = True
+        elif forced and spelt.startswith(forced):
+            beyond = [
+                other for other, text in enumerate(self._bytes) if len(text) > len(forced) and text.startswith(forced)
+            ]
+            found[[other for other in beyond if matcher.validate_tokens([other]) == 1]] = True
+        else:
+            found = self._mask(matcher)
+        return found
+
+
+class MaskedReference(Reference):
+    """The text reference whose logits, in the context of a schema, leave out what the grammar does not allow."""
+
+    def __init__(self, folder: Path, target: Target, grammar: Grammar | None) -> None:
+        """Without a grammar it is the plain reference."""
+        super().__init__(folder, target)
+        self._grammar = grammar
+
+    def walk(
+        self, contexts: Sequence[Context], variants: Sequence[Variant]
+    ) -> Iterator[tuple[int, tuple[Logits, ...]]]:
+        """As the reference's; the condition of a prompt is its schema."""
+        for index, blocks in super().walk(contexts, variants):
+            context = contexts[index]
+            schema = context.prompt.condition if isinstance(context.prompt, Conditioned) else ""
+            if self._grammar and isinstance(schema, str) and schema:
+                taken = self._grammar.penalties(schema, context.output)
+                blocks = tuple(block - taken for block in blocks)
+            yield index, blocks

@@ -1,0 +1,122 @@
+"""The chats of the audit: free ones, constrained ones with their twins and decoys, and predictions of every kind."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+
+from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.modalities.chat.tasks import Task, decoys, same_schema, same_words, task
+from pytest_vibeserve.modalities.chat.template import Template
+from pytest_vibeserve.modalities.chat.wire import ChatRequest, Message
+from pytest_vibeserve.modalities.conditioned import Conditioned
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Request, Vocabulary, Workload
+
+SYSTEMS = ("", "Answer briefly.", "You fill in records.", "Keep to the facts that are given.")
+SAMPLED = 6
+"""One of so many constrained chats is sampled: its tokens are draws from what the grammar leaves."""
+
+WHITESPACE = {"compact": 1.0, "spaced": 1.5, "any": 4.0}
+"""How many times the bytes of a compact answer one may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatWorkload:
+    """Draws chats by a target's mix and `[chat]` table."""
+
+    target: Target
+    vocabulary: Vocabulary
+    template: Template
+    draws: random.Random
+
+    def requests(self, count: int) -> list[ChatRequest]:
+        """Fresh chats: half of them constrained where the target constrains; half streamed; numbered from 0."""
+        constrained = count // 2 if self.target.chat.schemas else 0
+        found = [*self.constrained(constrained), *self.free(count - constrained)]
+        return numbered(self.draws.sample(found, len(found)))
+
+    def free(self, count: int) -> list[ChatRequest]:
+        """Chats without a schema, with the flags that completions are drawn with; some after a system's turn."""
+        drawn = Workload(self.target, self.vocabulary, self.draws).requests()
+        return [self._after_system(as_chat(request, self)) for request in islice(drawn, count)]
+
+    def _after_system(self, chat: ChatRequest) -> ChatRequest:
+        system = self.draws.choice(SYSTEMS)
+        if not system:
+            return chat
+        messages = (Message("system", system), *chat.messages)
+        return self._fitted(replace(chat, messages=messages, prompt_ids=self.template.ids(messages)))
+
+    def _fitted(self, chat: ChatRequest) -> ChatRequest:
+        room = self.target.limits.context - len(chat.prompt_ids)
+        return replace(chat, max_tokens=min(chat.max_tokens, room))
+
+    def constrained(self, count: int) -> list[ChatRequest]:
+        """Chats with a schema: plain ones, two of one schema, two of one wording, and decoy codes; some sampled."""
+        found: list[ChatRequest] = []
+        while len(found) < count:
+            first = task(self.draws)
+            drawn = (
+                ("json", first), ("schema twin", same_schema(first, self.draws)),
+                ("wording twin", same_words(first, self.draws)), ("decoy", decoys(self.draws)),
+            )  # fmt: skip
+            found += [self.of_task(given, kind) for kind, given in drawn]
+        place = self.draws.randrange(SAMPLED)
+        return [
+            replace(chat, temperature=1.0) if index % SAMPLED == place else chat
+            for index, chat in enumerate(found[:count])
+        ]
+
+    def of_task(self, given: Task, kind: str) -> ChatRequest:
+        """A task as a chat with room for its longest answer and an end token."""
+        room = int(given.longest * WHITESPACE[self.target.chat.whitespace]) + 2
+        chat = self.chat(given.words, max_tokens=room, kind=kind)
+        return replace(
+            chat, schema=given.schema, prompt_ids=Conditioned(chat.prompt_ids, given.schema), ignore_eos=False
+        )
+
+    def chat(self, content: str, *, max_tokens: int, kind: str = "chat") -> ChatRequest:
+        """One user's turn, at times after a system's, greedy, streamed or whole."""
+        chat = ChatRequest(
+            id=0, prompt_ids=self.template.ids((Message("user", content),)), max_tokens=max_tokens, kind=kind,
+            stream=self.draws.random() < 0.5, messages=(Message("user", content),),
+        )  # fmt: skip
+        return self._after_system(self._fitted(chat))
+
+    def predicted(self, answers: Sequence[Answer]) -> list[ChatRequest]:
+        """Answered chats again with a prediction: the answer itself, a spoilt one, nothing, and somebody else's."""
+        spoken = [answer for answer in answers if answer.choices and isinstance(answer.request, ChatRequest)]
+        found = []
+        for index, answer in enumerate(spoken):
+            text, other = answer.choices[0].text, self.draws.choice(spoken).choices[0].text
+            kind, prediction = (
+                ("right", text), ("spoilt", self._spoilt(text)), ("empty", ""), ("foreign", other),
+            )[index % 4]  # fmt: skip
+            assert isinstance(answer.request, ChatRequest)
+            found.append(replace(answer.request, prediction=prediction, kind=f"{kind} prediction"))
+        return numbered(found)
+
+    def _spoilt(self, text: str) -> str:
+        place = self.draws.randrange(len(text) + 1)
+        return text[:place] + self.draws.choice(("x", " 7", "é")) + text[place + self.draws.randint(0, 3) :]
+
+
+def numbered(requests: Sequence[ChatRequest]) -> list[ChatRequest]:
+    """The requests with ids from 0 on."""
+    return [replace(request, id=index) for index, request in enumerate(requests)]
+
+
+def as_chat(request: Request, workload: ChatWorkload) -> ChatRequest:
+    """Any request as a chat of one turn that says its prompt; a chat stays as it is."""
+    if isinstance(request, ChatRequest):
+        return request
+    content = request.prompt_text or workload.vocabulary.decode(request.prompt_ids)
+    messages = (Message("user", content),)
+    given = {field.name: getattr(request, field.name) for field in fields(Request)}
+    ids = workload.template.ids(messages)
+    room = workload.target.limits.context - len(ids)
+    given |= {"prompt_ids": ids, "prompt_text": "", "max_tokens": min(request.max_tokens, room)}
+    return ChatRequest(**given, messages=messages)

@@ -1,0 +1,258 @@
+"""The Judge of speech: transcripts audited token by token on their own audio, by word errors, and by the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from pytest_vibeserve.completions import Answer, Choice
+from pytest_vibeserve.judge.agreement import agreement_checks
+from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.canary import FAR
+from pytest_vibeserve.judge.examination import examined, settled
+from pytest_vibeserve.judge.repeats import Pair
+from pytest_vibeserve.judge.repeats import check as repeated
+from pytest_vibeserve.load_generator import Exchange
+from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over
+from pytest_vibeserve.modalities.conditioned import Conditioned
+from pytest_vibeserve.modalities.desertion import deserted
+from pytest_vibeserve.modalities.model_files import end_ids
+from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
+from pytest_vibeserve.modalities.refusal import unrefused
+from pytest_vibeserve.modalities.speech import audio
+from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance, transcripts
+from pytest_vibeserve.modalities.speech.reference import SpeechReference
+from pytest_vibeserve.modalities.speech.streams import Order, speak
+from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
+from pytest_vibeserve.modalities.speech.words import excess
+from pytest_vibeserve.modalities.wire import ServedBench, asked
+from pytest_vibeserve.report import Check
+from pytest_vibeserve.variants import QUANTISERS, REFERENCE, honest
+
+CLOCK_S = 0.02
+"""How much the stamps of two clocks may differ."""
+
+WORDED = {"quick": 15, "full": 60}
+PROBES = 4
+PAIRS = {"quick": 6, "full": 24}
+FEWEST_STREAMS = 4
+
+
+class SpeechJudge:
+    """What a test asks for by the fixture `judge` where the modality is `speech`; methods as the text Judge's."""
+
+    def __init__(self, bench: ServedBench, model: Path) -> None:
+        """Bind to one served candidate; the reference is loaded on first use."""
+        self._bench, self._model = bench, model
+        self._wire = SpeechWire.of(bench.target, bench.vocabulary, model)
+
+    @cached_property
+    def reference(self) -> SpeechReference:
+        """The target's reference."""
+        return SpeechReference(self._model, self._bench.target)
+
+    @cached_property
+    def calibration(self) -> SpeechCalibration:
+        """The limits that the model itself gives."""
+        return calibrate(self.reference, self._wire)
+
+    @cached_property
+    def auditor(self) -> Auditor:
+        """The text engine's auditor over this reference."""
+        forbidden = () if self._bench.target.rules.quantization else QUANTISERS
+        return Auditor(self.reference, self.calibration.tokens, forbidden, self._bench.depth)
+
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """The ids that end a transcript."""
+        return end_ids(self._model)
+
+    def audit(self) -> None:
+        """Transcripts of clips and of streams, alone and under load, are the model's own of their own audio."""
+        sizes, heard = self._bench.target.audit, list[Answer]()
+        count = sizes.quick if self._bench.depth == "quick" else sizes.full
+
+        def stage(number: int) -> list[Check]:
+            heard.extend(self._asked(len(heard) or count, f"audit/{number}"))
+            return self._judged(heard, f"audit/{number}", "audit")
+
+        decided(self._bench, stage)
+
+    def interface(self) -> None:
+        """Requests that cannot be served are refused as the contract says, and the server goes on listening."""
+        draws, limit = self._bench.draws("interface"), self._bench.target.limits.longest_wait_s
+        fields, kind = {"response_format": "json", "max_tokens": "4"}, f"multipart/form-data; boundary={BOUNDARY}"
+        wav = audio.spoken(draws, 1.0, self._bench.target.speech.sample_rate).wav
+        bad = {
+            "a file that is no audio": form(fields, b"not audio"), "an empty file": form(fields, b""),
+            "a torn header": form(fields, wav[:20]), "no file": form(fields, b"").replace(b'name="file"', b'name="x"'),
+            "a negative max_tokens": form(fields | {"max_tokens": "-1"}, wav),
+        }  # fmt: skip
+        exchanges = [
+            Exchange(id=i, method="POST", path=PATH, body=raw, timeout_s=limit, content_type=kind)
+            for i, raw in enumerate(bad.values())
+        ]
+        wrong = [unrefused(what, reply) for what, reply in zip(bad, self._bench.exchange(exchanges), strict=True)]
+        faults = [fault for fault in wrong if fault]
+        answers = asked(self._bench, self._wire, self._drawn(4, "interface after"))
+        found = [counted("interface.errors", faults, len(bad), "bad requests were refused")]
+        conclude(self._bench, [*found, *self._own(self.auditor, answers, "interface")])
+
+    def repeats(self) -> None:
+        """A clip that comes again is transcribed again, unless the target allows stored answers; tried twice."""
+        if self._bench.target.rules.response_cache:
+            passed_over(self._bench, "repeats.computed", "the target allows stored answers")
+            return
+        check = repeated(self._pairs(), self._bench.target.rules.speculation)
+        if check.result == "fail":
+            check = repeated(self._pairs(), self._bench.target.rules.speculation)
+        conclude(self._bench, [check])
+
+    def sessions(self) -> None:
+        """Clients that leave in the middle change nobody's transcript, and their own clips can be sent again."""
+        answers = deserted(self._bench, self._wire, self._bench.draws("sessions"))
+        conclude(self._bench, self._own(self.auditor, answers, "sessions"))
+
+    def canary(self) -> None:
+        """Relaunched on a secret perturbed copy of the weights, the server hears as the copy does."""
+        if left_to_full(self._bench):
+            return
+        draws, target = self._bench.draws("canary"), self._bench.target
+        probes = self._drawn(PROBES, "canary probes")
+
+        def far(folder: Path) -> bool:
+            return (
+                distance(self.reference, SpeechReference(folder, target), probes)
+                > FAR * self.auditor.calibration.sigma**2
+            )
+
+        with perturbed(self._model, draws, far) as folder, self._bench.relaunched(folder) as bench:
+            own = self.auditor
+            copy = Auditor(SpeechReference(folder, target), own.calibration, own.forbidden, own.depth)
+            answers = asked(bench, self._wire, self._wire.fresh(draws, 4 * PROBES), target.limits.concurrency)
+            conclude(self._bench, self._own(copy, answers, "canary"))
+
+    def sampled(self) -> None:
+        """Nothing is sampled: transcripts are greedy."""
+        passed_over(self._bench, "sampled.transcripts", "transcripts are greedy: nothing is sampled")
+
+    def examine(self, answers: Sequence[Answer]) -> list[Check]:
+        """Audit transcripts that were measured."""
+        return conclude(self._bench, settled(self._judged(answers, "examine", "load")))
+
+    def _own(self, auditor: Auditor, answers: Sequence[Answer], name: str) -> list[Check]:
+        """Whether the answers agree with themselves, and whether each is the model's own."""
+        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, name)
+        evidence = [item for item in auditor.gathered(answers, noise=False) if not item.choice.retokenised]
+        return [*found, *([auditor.single(evidence, name)] if evidence else [])]
+
+    def _judged(self, answers: Sequence[Answer], purpose: str, name: str) -> list[Check]:
+        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, name)
+        streamed = [a for a in answers if isinstance(a, StreamAnswer) and not a.fault]
+        if streamed:
+            found.append(causal(streamed))
+        if any(check.result == "fail" for check in found):
+            return found
+        draws = self._bench.draws(f"{purpose} part")
+        found += examined(self.auditor, answers, draws, len(answers), name)
+        found.append(self._worded(answers, name))
+        partials = list(_partials(streamed)) if self._bench.target.speech.partials else []
+        if partials:
+            found.append(self._partial(draws.sample(partials, min(len(partials), 4 * len(streamed)))))
+        return found
+
+    def _worded(self, answers: Sequence[Answer], name: str) -> Check:
+        """Word errors against the reference's own transcripts are no more than honest computation makes."""
+        most = max(WORDED[self._bench.depth], len(answers) // 2)
+        spoken = [answer for answer in answers if isinstance(answer.request, SpeechRequest)][:most]
+        requests = [answer.request for answer in spoken if isinstance(answer.request, SpeechRequest)]
+        truths = transcripts(self.reference, self._wire, requests, REFERENCE)
+        floor = [transcripts(self.reference, self._wire, requests, variant) for variant in honest(self.reference.dtype)]
+        texts = [answer.choices[0].text for answer in spoken]
+        found, limit = excess(truths, texts, floor), self.calibration.excess
+        said = found.said(limit)
+        if said == "undecided" and self._bench.depth == "quick" and found.point < limit:
+            said = "pass"
+        worst = max(range(len(texts)), key=lambda index: texts[index] != truths[index])
+        return Check(
+            name=f"{name}.wer", result="inconclusive" if said == "undecided" else said, statistic=found.point,
+            threshold=limit, unit="WER",
+            detail=f"word errors of {len(texts)} transcripts above those of honest computation: {found.point:.3f} "
+            f"[{found.low:.3f}, {found.high:.3f}]",
+            example=f"{texts[worst][:60]!r} where the model says {truths[worst][:60]!r}" if said == "fail" else "",
+        )  # fmt: skip
+
+    def _partial(self, partials: Sequence[Answer]) -> Check:
+        evidence = self.auditor.gathered(partials, noise=False)
+        check = self.auditor.single(evidence, "stream.partials")
+        return check.model_copy(update={"name": "stream.partials"})
+
+    def _asked(self, count: int, purpose: str) -> list[Answer]:
+        """Fresh clips, an eighth alone, and where the target streams a third of them in real time."""
+        drawn = self._drawn(count, purpose)
+        streams = self._bench.target.speech.streams
+        spoken = drawn[: max(FEWEST_STREAMS, count // 3)] if streams else []
+        whole = [replace(request, id=index) for index, request in enumerate(drawn[len(spoken) :])]
+        few = max(1, len(whole) // 8)
+        answers = asked(self._bench, self._wire, whole[:few])
+        answers += asked(self._bench, self._wire, whole[few:], self._bench.target.limits.concurrency)
+        for start in range(0, len(spoken), max(1, streams)):
+            answers += self._speak(spoken[start : start + streams])
+        return answers
+
+    def _drawn(self, count: int, purpose: str) -> list[SpeechRequest]:
+        drawn = self._wire.fresh(self._bench.draws(purpose), count)
+        return [request for request in drawn if isinstance(request, SpeechRequest)]
+
+    def _speak(self, requests: Sequence[SpeechRequest]) -> list[Answer]:
+        server, limit = self._bench.server, self._bench.target.limits.longest_wait_s
+        draws = self._bench.draws("starts")
+        numbered = [replace(request, id=index, kind=f"{request.kind} stream") for index, request in enumerate(requests)]
+        streams = [self._wire.stream(request, limit, draws.uniform(0, request.chunk_s)) for request in numbered]
+        found = speak(Order(server.host, server.port, server.netns_pid), streams)
+        return [self._wire.streamed(request, one) for request, one in zip(numbered, found, strict=True)]
+
+    def _pairs(self) -> list[Pair]:
+        """Clips together at first, then each again beside a fresh one as long, in random order."""
+        draws, count = self._bench.draws("repeats"), PAIRS[self._bench.depth]
+        speech, tokens = self._bench.target.speech, max(mix.output_tokens[1] for mix in self._bench.target.mix)
+        drawn = []
+        for index in range(2 * count):
+            clip = audio.spoken(draws, speech.seconds[1], speech.sample_rate)
+            drawn.append(replace(self._wire.request(clip, draws, "repeat"), id=index, max_tokens=tokens))
+        asked(self._bench, self._wire, drawn[:count], self._bench.target.limits.concurrency)
+        order = [index for pair in range(count) for index in draws.sample([pair, pair + count], 2)]
+        second = dict(zip(order, asked(self._bench, self._wire, [drawn[index] for index in order]), strict=True))
+        return [Pair(_seconds(second[i + count]), _seconds(second[i]), second[i]) for i in range(count)]
+
+
+def causal(answers: Sequence[StreamAnswer]) -> Check:
+    """Nothing is said before its audio: no final transcript before the end, no partial of more than was sent."""
+    early: list[str] = []
+    for answer in answers:
+        if answer.done_s < answer.finalised_s - CLOCK_S:
+            early.append("a final transcript before all of its audio had been sent")
+        ahead = [p for p in answer.partials if p.audio_s > p.sent_audio_s + CLOCK_S]
+        early += [
+            f"a transcript of {p.audio_s:.2f} s of audio when {p.sent_audio_s:.2f} s had been sent" for p in ahead
+        ]
+    return counted("stream.causal", early, len(answers), "streams said nothing before its audio")
+
+
+def _partials(answers: Sequence[StreamAnswer]) -> Iterator[Answer]:
+    """Every partial transcript as an answer of its own, to the audio that it says it is of."""
+    for answer in answers:
+        request = answer.request
+        assert isinstance(request, SpeechRequest)
+        for partial in answer.partials:
+            if partial.ids and partial.audio_s > 0:
+                clip = request.clip.until(partial.audio_s)
+                prompt = Conditioned(request.prompt_ids, clip)
+                cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
+                yield Answer(cut, 101, "", (Choice(0, partial.ids, partial.text, "length"),))
+
+
+def _seconds(answer: Answer) -> float:
+    return max(answer.done_s - answer.sent_s, 1e-6)

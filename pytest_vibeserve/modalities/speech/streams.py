@@ -1,0 +1,115 @@
+"""WebSocket streams as the gate sees them: a process of its own speaks in real time and stamps what comes back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from pytest_vibeserve.errors import InfrastructureError
+
+GRACE_S = 60.0
+LATE_S = 0.25
+"""How late (p95) frames may leave before the client, not the server, is what is measured."""
+
+# An isolated interpreter sees neither the working folder nor PYTHONPATH, so a bare checkout is imported by its place.
+BOOTSTRAP = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("pytest_vibeserve", sys.argv.pop())
+package = sys.modules["pytest_vibeserve"] = module_from_spec(spec)
+spec.loader.exec_module(package)
+from pytest_vibeserve.modalities.speech.speaker import main
+main()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One clip to be spoken: 16 bit samples, bytes in a frame, when it begins after the traffic's start."""
+
+    id: int
+    audio: bytes = field(repr=False)
+    rate: int
+    frame_bytes: int
+    max_tokens: int
+    start_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What happened on one stream, in seconds since the traffic's start; `error` is "" when it was closed in order.
+
+    `sent_s` is when each frame had left: never before its last sample was due.
+    """
+
+    id: int
+    error: str
+    start_s: float
+    sent_s: tuple[float, ...]
+    finalised_s: float
+    events: tuple[tuple[float, str], ...]
+    done_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Where to speak: address, and a process in the network namespace to enter (None for the own one)."""
+
+    host: str
+    port: int
+    netns_pid: int | None
+
+
+def speak(order: Order, streams: Sequence[Stream]) -> list[Streamed]:
+    """Speak all streams at the same time and return what came, in their order.
+
+    InfrastructureError when the client itself failed or could not keep time.
+    """
+    head = {
+        "host": order.host, "port": order.port, "netns_pid": order.netns_pid,
+        "streams": [
+            {"id": s.id, "bytes": len(s.audio), "rate": s.rate, "frame_bytes": s.frame_bytes,
+             "max_tokens": s.max_tokens, "start_s": s.start_s, "timeout_s": s.timeout_s}
+            for s in streams
+        ],
+    }  # fmt: skip
+    given = orjson.dumps(head) + b"\n" + b"".join(stream.audio for stream in streams)
+    longest = max((s.start_s + len(s.audio) / 2 / s.rate + s.timeout_s for s in streams), default=0.0) + GRACE_S
+    package = Path(__file__).resolve().parents[2] / "__init__.py"
+    command = [sys.executable, "-I", "-c", BOOTSTRAP, str(package)]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=longest, cwd="/", check=False)
+    except subprocess.TimeoutExpired as error:
+        raise InfrastructureError("the speaking client did not end in time; is the machine overloaded?") from error
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        raise InfrastructureError(f"the speaking client failed: {last[0]}")
+    found = [_streamed(entry) for entry in orjson.loads(done.stdout)]
+    _kept_time(streams, found)
+    return found
+
+
+def _streamed(entry: dict[str, object]) -> Streamed:
+    told = orjson.loads(orjson.dumps(entry))
+    return Streamed(
+        told["id"], told["error"], told["start_s"], tuple(told["sent_s"]), told["finalised_s"],
+        tuple((at_s, text) for at_s, text in told["events"]), told["done_s"],
+    )  # fmt: skip
+
+
+def _kept_time(streams: Sequence[Stream], found: Sequence[Streamed]) -> None:
+    late = sorted(
+        sent_s - streamed.start_s - min((k + 1) * stream.frame_bytes, len(stream.audio)) / 2 / stream.rate
+        for stream, streamed in zip(streams, found, strict=True)
+        for k, sent_s in enumerate(streamed.sent_s)
+    )
+    if late and late[int(0.95 * (len(late) - 1))] > LATE_S:
+        raise InfrastructureError(
+            f"the speaking client sent its audio {late[-1]:.2f} s late; is the machine overloaded?"
+        )

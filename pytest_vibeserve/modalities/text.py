@@ -1,0 +1,33 @@
+"""Completions on the wire, in the form that all modalities share."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import islice
+
+from pytest_vibeserve import completions
+from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.load_generator import Exchange, Reply
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Request, Vocabulary, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class TextWire:
+    """Completions of one target."""
+
+    target: Target
+    vocabulary: Vocabulary
+
+    def fresh(self, draws: random.Random, count: int) -> list[Request]:
+        """Fresh completions by the target's mix."""
+        return list(islice(Workload(self.target, self.vocabulary, draws).requests(), count))
+
+    def exchange(self, request: Request, timeout_s: float, at_s: float | None = None) -> Exchange:
+        """The exchange of a completion."""
+        return completions.exchange(request, timeout_s, at_s)
+
+    def answer(self, request: Request, reply: Reply) -> Answer:
+        """What a reply says."""
+        return completions.answer(request, reply, self.vocabulary)

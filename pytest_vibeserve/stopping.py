@@ -1,0 +1,63 @@
+"""When a comparison ends, and which of its quads count: by numbers that are fixed before anything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_vibeserve.statistics import GainSequence, Quad
+
+Ended = Literal["decided", "out of reach", "pairs spent", "time spent"]
+BEFORE_GIVING_UP = 3
+"""Quads from which on the noise is known well enough to say that no difference is within reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many quads (an ABBA or BAAB, two pairs of blocks) a comparison takes at least and at most, and how long."""
+
+    least: int
+    most: int
+    seconds: float
+
+
+EFFORTS = {"quick": Effort(2, 16, 90.0), "full": Effort(3, 24, 300.0)}
+
+
+def ending(gains: GainSequence, begun: int, spent_s: float, effort: Effort) -> Ended | None:
+    """Why to stop after `begun` quads, dropped ones included, and so many seconds; None to go on."""
+    if len(gains) >= effort.least and gains.conclusion() != "no difference shown":
+        return "decided"
+    if begun >= effort.most:
+        return "pairs spent"
+    if len(gains) >= max(effort.least, BEFORE_GIVING_UP) and gains.is_futile(len(gains) + effort.most - begun):
+        return "out of reach"
+    return "time spent" if spent_s * (begun + 1) / begun > effort.seconds else None
+
+
+class Tally:
+    """The quads that count: the steady ones, or all where most of the first few were not.
+
+    Which of the two is settled once, by the machine alone and before anything may be concluded: where nothing is
+    steady the noise belongs to the machine, and the interval is as wide as that makes it.
+    """
+
+    def __init__(self, alpha: float, effort: Effort) -> None:
+        """Nothing is counted before the effort's least number of quads is there."""
+        self.gains = GainSequence(alpha)
+        self.takes_all = False
+        self._least = effort.least
+        self._seen: list[tuple[Quad, bool]] = []
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, found: Quad, is_steady: bool) -> None:
+        """Take in one quad."""
+        self._seen.append((found, is_steady))
+        if len(self._seen) == self._least:
+            self.takes_all = 2 * sum(steady for _, steady in self._seen) < self._least
+        due = self._seen if len(self._seen) == self._least else self._seen[-1:]
+        for one, steady in due if len(self._seen) >= self._least else ():
+            if steady or self.takes_all:
+                self.gains.add(one)

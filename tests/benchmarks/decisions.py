@@ -1,0 +1,153 @@
+"""How often the sequential comparison errs, on a simulated machine: `python tests/benchmarks/decisions.py`.
+
+Each block's logarithm is the sum of its arm's level, independent noise of 1 to 5 %, a machine that wanders
+(autocorrelated, shared by both arms), a steady drift, and now and then another program that takes its part.  What
+decides is the gate's own code with its own limits on pairs and its own rule for what is dropped; only the clock is out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "loop")]
+
+from pytest_vibeserve.comparison import PAIRS_A_QUAD, PATTERNS  # noqa: E402
+from pytest_vibeserve.machine_state import LARGEST_FOREIGN  # noqa: E402
+from pytest_vibeserve.statistics import ALPHA, quad  # noqa: E402
+from pytest_vibeserve.stopping import EFFORTS, Effort, Tally, ending  # noqa: E402
+from vibeserve_loop.decision import SEARCH_ALPHA, alpha_for  # noqa: E402
+from vibeserve_loop.records import Task  # noqa: E402
+
+ROUNDS = 40
+NOISES = (0.01, 0.02, 0.03, 0.04, 0.05)
+STARTS = (0.0, 0.005, 0.01)
+OUTLIERS = 0.03
+"""Chance that a block shares the machine with another program, which costs it 5 to 40 %."""
+EARLY_PAIRS = 6
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Levels of everything that disturbs, in logarithms; `start` is what differs between two starts of a server."""
+
+    noise: float
+    wander: float = 0.03
+    memory: float = 0.9
+    drift: float = 0.002
+    start: float = 0.0
+
+    def blocks(self, draws: random.Random) -> Iterator[tuple[float, float]]:
+        """The disturbance of one block after another, and the share of the machine that others took in it."""
+        level = draws.gauss(0, self.wander)
+        slope = draws.uniform(-self.drift, self.drift)
+        for number in range(10**9):
+            level = self.memory * level + draws.gauss(0, self.wander * math.sqrt(1 - self.memory**2))
+            taken = draws.uniform(0.05, 0.4) if draws.random() < OUTLIERS else 0.0
+            yield level + slope * number + math.log1p(-taken) + draws.gauss(0, self.noise), taken
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one comparison ended, after so many pairs of blocks, not counting the dropped ones."""
+
+    conclusion: str
+    ended: str
+    pairs: int
+
+
+def trial(gain: float, machine: Machine, alpha: float, effort: Effort, draws: random.Random) -> Trial:
+    """One comparison of a candidate that is `gain` times as fast as its baseline."""
+    tally, disturbance = Tally(alpha, effort), machine.blocks(draws)
+    ours = gain * math.exp(draws.gauss(0, machine.start) - draws.gauss(0, machine.start))
+    for begun in range(1, effort.most + 1):
+        arms: dict[str, list[float]] = {"A": [], "B": []}
+        foreign = []
+        for arm in draws.choice(PATTERNS):
+            log, taken = next(disturbance)
+            foreign.append(taken)
+            arms[arm].append(math.exp(log) * (ours if arm == "A" else 1.0))
+        found = quad((arms["A"][0], arms["A"][1]), (arms["B"][0], arms["B"][1]))
+        tally.add(found, max(foreign) - min(foreign) <= LARGEST_FOREIGN)
+        ended = ending(tally.gains, begun, 0.0, effort)
+        if ended:
+            return Trial(tally.gains.conclusion(), ended, PAIRS_A_QUAD * len(tally.gains))
+    raise AssertionError("a comparison ends at its last pair")
+
+
+def naive(machine: Machine, draws: random.Random) -> bool:
+    """What is common: the mean of three blocks of the candidate beats the stored best."""
+    disturbance = machine.blocks(draws)
+    best = sum(next(disturbance)[0] for _ in range(3))
+    return sum(next(disturbance)[0] for _ in range(3)) > best
+
+
+def mixed(draws: random.Random, start: float = 0.0) -> Machine:
+    """A machine of any of the noises."""
+    return Machine(draws.uniform(NOISES[0], NOISES[-1]), start=start)
+
+
+def false_acceptances(runs: int, judge: Callable[[random.Random], bool], draws: random.Random) -> tuple[float, float]:
+    """Mean of false acceptances in a run of forty null rounds, and its upper 95 % limit (Poisson)."""
+    count = sum(judge(draws) for _ in range(runs * ROUNDS))
+    upper = count + 3.0 if count < 9 else count + 1.645 * math.sqrt(count)
+    return count / runs, upper / runs
+
+
+def shares(gain: float, alpha: float, effort: Effort, trials: int, draws: random.Random) -> Iterator[str]:
+    """A table's rows for one true gain: what is said, how soon, by noise."""
+    for noise in NOISES:
+        found = [trial(gain, Machine(noise), alpha, effort, draws) for _ in range(trials)]
+        better = sum(one.conclusion == "better" for one in found) / trials
+        worse = sum(one.conclusion == "worse" for one in found) / trials
+        early = sum(one.conclusion == "better" and one.pairs <= EARLY_PAIRS for one in found) / trials
+        pairs = sorted(one.pairs for one in found)[trials // 2]
+        yield f"| {noise:.0%} | {better:.1%} | {1 - better - worse:.1%} | {worse:.2%} | {early:.1%} | {pairs} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=500, help="runs of forty null rounds")
+    parser.add_argument("--trials", type=int, default=500, help="comparisons for each line of a table")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    draws = random.Random(asked.seed)
+    share = alpha_for(Task(kind="work"), (), ROUNDS)
+    assert share is not None
+    quick = EFFORTS["quick"]
+
+    print(
+        f"{asked.runs} runs of {ROUNDS} null rounds, noise 1 to 5 %; a run shares {SEARCH_ALPHA}: {share:.5f} a round"
+    )
+    for start in STARTS:
+
+        def sequential(draws: random.Random, start: float = start) -> bool:
+            return trial(1.0, mixed(draws, start), share, quick, draws).conclusion == "better"
+
+        found, upper = false_acceptances(asked.runs, sequential, draws)
+        told = f", starts of one server differing by {start:.1%}" if start else ""
+        print(f"false acceptances per {ROUNDS} null rounds{told}: {found:.4f} (95 % sure: below {upper:.4f})")
+    found, _ = false_acceptances(max(1, asked.runs // 10), lambda draws: naive(mixed(draws), draws), draws)
+    print(f"for comparison, `the mean of three beats the stored best`: {found:.1f}")
+    for title, alpha, effort in (
+        (f"a round of forty, quick (at most {PAIRS_A_QUAD * quick.most} pairs)", share, quick),
+        (f"alone, quick (at most {PAIRS_A_QUAD * quick.most} pairs)", ALPHA, quick),
+        (f"alone, full (at most {PAIRS_A_QUAD * EFFORTS['full'].most} pairs)", ALPHA, EFFORTS["full"]),
+    ):
+        for gain in (1.0, 1.05, 1.2):
+            print(f"\ntrue gain {gain:.2f}, {title}")
+            print(f"| noise | better | no difference | worse | better within {EARLY_PAIRS} pairs | median pairs |")
+            print("|---|---|---|---|---|---|")
+            for row in shares(gain, alpha, effort, asked.trials, draws):
+                print(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The loop believes a gate only when everything about its report fits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from loop_lab import GATE, Lab
+
+from pytest_vibeserve.target import load_target
+from vibeserve_loop.assess import Case, Gate
+from vibeserve_loop.records import Assessment
+
+EDITED = """
+import json, os, runpy, sys
+report = sys.argv[sys.argv.index("--vibeserve-report") + 1]
+try:
+    runpy.run_path({gate!r}, run_name="__main__")
+except SystemExit as ended:
+    code = ended.code
+with open(report) as file:
+    table = json.load(file)
+{edit}
+with open(report, "w") as file:
+    json.dump(table, file)
+sys.exit(code)
+"""
+
+
+def assessed(lab: Lab, edit: str, *, strict: bool = False) -> Assessment:
+    """What the loop makes of the small gate's report after an edit."""
+    program = lab.folder / "edited_gate.py"
+    program.write_text(EDITED.format(gate=str(GATE), edit=edit))
+    command = (sys.executable, "-I", "-S", "-B", str(program))
+    gate = Gate(load_target(str(lab.target), "full"), lab.folder / "home", command, strict)
+    return gate.assess(Case(lab.target / "starter", None, "quick", lab.folder / "home" / "case"))
+
+
+def test_an_acceptance_in_which_everything_fits_is_believed(lab: Lab) -> None:
+    assert assessed(lab, "").outcome == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ("table['expected'].append('test_more.py::test_b')", "1 tests ran of 2 that were collected, not test_more.py"),
+        ("table['tests'] = []", "0 tests ran of 1 that were collected, not test_accuracy.py::test_answers"),
+        ("table['tests'] *= 2", "2 tests ran of 1 that were collected"),
+        ("table['tests'] = table['expected'] = []", "0 tests ran of 0 that were collected"),
+        ("del table['expected']", "1 tests ran of 0 that were collected"),
+        ("table['nonce'] = 'another'", "its nonce differs"),
+        ("code = 1", "the gate ended with 1, its report says accepted"),
+        ("table['verdict']['outcome'] = 'rejected'", "the gate ended with 0, its report says rejected"),
+    ],
+)
+def test_an_acceptance_that_does_not_fit_is_none(lab: Lab, edit: str, why: str) -> None:
+    found = assessed(lab, edit)
+    assert found.outcome == "infrastructure"
+    assert why in found.reason
+
+
+def test_strictly_what_ran_unisolated_is_not_accepted(lab: Lab) -> None:
+    edit = "table['environment']['isolation'] = 'unisolated'"
+    assert assessed(lab, edit).outcome == "accepted"
+    found = assessed(lab, edit + "\nassert '--vibeserve-strict' in sys.argv", strict=True)
+    assert found.outcome == "infrastructure"
+    assert "vibeserve-loop doctor" in found.reason
+
+
+def test_the_gate_sees_nothing_of_the_loops_environment_and_runs_outside_the_workspace(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "x" if name != "LD_PRELOAD" else "")
+    seen = lab.folder / "seen.json"
+    assessed(lab, f"json.dump([sorted(os.environ), os.getcwd(), sys.argv], open({str(seen)!r}, 'w'))")
+    names, folder, words = json.loads(seen.read_text())
+    known = {"PATH", "HOME", "LC_ALL", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"}
+    allowed = {"VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST"}
+    assert known <= set(names) <= known | allowed
+    assert Path(folder) == lab.folder / "home"
+    assert words[words.index("no:cacheprovider") - 1 :][:2] == ["-p", "no:cacheprovider"]
+    assert words[words.index("--confcutdir") + 1] == str(lab.target)

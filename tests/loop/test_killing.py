@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+from kill_lab import POLICIES, VICTIMS, Point, Undisturbed, difference, disturbed, laboratory, points
+from loop_lab import Lab
+
+SAMPLE = points(len(VICTIMS) * len(POLICIES), seed=40)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Undisturbed]:
+    lab = laboratory(tmp_path_factory.mktemp("killing"))
+    return lab, Undisturbed(lab)
+
+
+@pytest.mark.parametrize("point", SAMPLE, ids=lambda point: f"{point.policy}-{point.victim}")
+def test_a_killed_run_ends_as_if_nobody_had_touched_it(field: tuple[Lab, Undisturbed], point: Point) -> None:
+    lab, undisturbed = field
+    whole, duration_s = undisturbed.run(point.policy)
+    folder, trouble = disturbed(lab, point, duration_s)
+    assert not trouble
+    assert not difference(folder, whole, point.victim)
+
+
+def test_the_lock_of_a_git_that_was_killed_does_not_stop_a_run(lab: Lab) -> None:
+    assert lab.run().returncode == 0
+    (lab.latest / "workspace" / ".git" / "index.lock").touch()
+    assert lab.call("resume").returncode == 0
+
+
+def test_a_difference_would_be_seen(field: tuple[Lab, Undisturbed]) -> None:
+    _, undisturbed = field
+    plain, agent = undisturbed.run("plain")[0], undisturbed.run("agent")[0]
+    assert difference(agent, plain, "engine")
+    assert not difference(plain, plain, "engine")

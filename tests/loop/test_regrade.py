@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from loop_lab import Lab, faster
+
+
+@pytest.fixture
+def done(lab: Lab) -> Lab:
+    """A run that kept one technique and refused another."""
+    lab.skill("batching", faster(3), relieves="serial-service")
+    lab.skill("hasty", faster(9) + '(folder / "wrong").write_text("")\n', relieves="step-overhead")
+    assert lab.run().returncode == 0
+    return lab
+
+
+def _agents_at_work(lab: Lab) -> list[Path]:
+    return sorted(lab.latest.glob("rounds/*/agent.log"))
+
+
+def test_stored_candidates_are_judged_again_without_any_agent(done: Lab) -> None:
+    record, logs = (done.latest / "rounds.jsonl").read_bytes(), [p.stat().st_mtime_ns for p in _agents_at_work(done)]
+    shutil.rmtree(done.folder / "skills")
+    ended = done.call("regrade", *done.gate)
+    assert ended.returncode == 0, ended.stderr
+    assert "round 0: accepted before, accepted now" in ended.stdout
+    assert "rejected before, rejected now" in ended.stdout
+    assert "accepted before, accepted now, x3.00 [2.94, 3.06]" in ended.stdout
+    assert (done.latest / "rounds.jsonl").read_bytes() == record
+    assert [p.stat().st_mtime_ns for p in _agents_at_work(done)] == logs
+
+
+def test_a_stricter_suite_is_told_from_the_one_of_the_run(done: Lab) -> None:
+    stricter = done.folder / "stricter"
+    shutil.copytree(done.target, stricter)
+    objective = stricter / "OBJECTIVE.md"
+    objective.write_text(objective.read_text() + "Faster than 200 is suspicious.\n")
+    (stricter / "fastest").write_text("200")
+    ended = done.call("regrade", "--target", str(stricter), "--json", *done.gate)
+    assert ended.returncode == 1, ended.stderr
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [line["now"] for line in lines if line["before"] == "accepted"] == ["accepted", "rejected"]
+    kept = (done.latest / "regraded" / "0000" / "regrade.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in kept] == lines
+
+
+def test_a_run_without_a_starter_has_nothing_to_judge_again(lab: Lab) -> None:
+    (lab.target / "starter" / "wrong").write_text("")
+    lab.run()
+    ended = lab.call("regrade", *lab.gate)
+    assert ended.returncode == 4
+    assert "has no accepted starter" in ended.stderr

@@ -1,0 +1,54 @@
+"""Honest chat servers are accepted; each way of not running the model is refused by the check that is about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from wired import judged, refused_by
+
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
+
+SERVER = "chat_server.py"
+
+
+@pytest.mark.parametrize("kind", ["honest", "float32", "eager", "jump-forward"])
+def test_an_honest_server_passes_the_audit(
+    chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, chat_model, kind, chat_target, chat_vocabulary) as (bench, judge):
+        judge.audit()
+    assert {"json.valid", "audit.request", "audit.margin"} <= {check.name for check in bench.checks}
+    assert {check.result for check in bench.checks} == {"pass"}
+
+
+def test_an_honest_server_keeps_the_interface_and_computes_repeats_again(
+    chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, chat_model, "honest", chat_target, chat_vocabulary) as (bench, judge):
+        judge.interface()
+        judge.repeats()
+        judge.sampled()
+    names = {check.name for check in bench.checks}
+    assert {"interface.json-schema", "interface.prediction", "interface.turns", "repeats.computed"} <= names
+    assert not bench.failed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "check"),
+    [
+        ("filled", "audit.request"),
+        ("sentinel", "audit.request"),
+        ("by-schema", "audit.request"),
+        ("by-words", "json.valid"),
+        ("echo", "json.valid"),
+        ("unconstrained", "json.valid"),
+        ("no-system", "audit.prompt-ids"),
+    ],
+)
+def test_a_server_that_does_not_ask_the_model_is_refused(
+    chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary, kind: str, check: str
+) -> None:
+    with judged(SERVER, chat_model, kind, chat_target, chat_vocabulary) as (bench, judge):
+        assert check in refused_by(bench, judge.audit)

@@ -1,0 +1,67 @@
+"""Honest image servers are accepted; every cheaper image is refused by the check that is about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from wired import judged, refused_by
+
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
+
+SERVER = "image_server.py"
+
+
+@pytest.mark.parametrize("kind", ["honest", "float32", "narrow"])
+def test_an_honest_server_is_accepted(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, image_model, kind, image_target, vocabulary) as (bench, judge):
+        judge.audit()
+        judge.interface()
+    assert {"audit.noise-ratio", "audit.request", "interface.errors"} <= {check.name for check in bench.checks}
+    assert {check.result for check in bench.checks} == {"pass"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "check", "cause"),
+    [
+        ("constant", "audit.request", "a constant image"),
+        ("fewer-steps", "audit.noise-ratio", "one step fewer"),
+        ("unguided", "audit.request", "without guidance"),
+        ("half-size", "audit.request", "half the size"),
+        ("own-noise", "audit.request", ""),
+        ("by-prompt", "audit.request", ""),
+        ("small", "audit.answered", "32x32 pixels where 64x64"),
+    ],
+)
+def test_a_cheaper_image_is_refused_and_its_cause_is_named(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary, kind: str, check: str, cause: str
+) -> None:
+    with judged(SERVER, image_model, kind, image_target, vocabulary) as (bench, judge):
+        assert check in refused_by(bench, judge.audit)
+    assert cause in " ".join(found.detail for found in bench.checks if found.result == "fail")
+
+
+def test_stored_images_are_told_by_their_time(image_model: Path, image_target: Target, vocabulary: Vocabulary) -> None:
+    with judged(SERVER, image_model, "memoised", image_target, vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.repeats) == {"repeats.computed"}
+
+
+def test_images_drawn_afresh_take_their_time_again(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, image_model, "honest", image_target, vocabulary) as (bench, judge):
+        judge.repeats()
+        judge.sampled()
+    assert {check.name: check.result for check in bench.checks} == {
+        "repeats.computed": "pass", "sampled.images": "skip",
+    }  # fmt: skip
+
+
+def test_rounded_weights_are_told_from_honest_noise(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, image_model, "eight-bit", image_target, vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.audit) & {"audit.noise-ratio", "audit.groups"}

@@ -1,0 +1,71 @@
+"""Honest speech servers are accepted; each way of not hearing the audio is refused by the check that is about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from wired import judged, refused_by
+
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
+
+pytestmark = pytest.mark.slow
+
+SERVER = "speech_server.py"
+
+
+@pytest.mark.parametrize("kind", ["honest", "float32"])
+def test_an_honest_server_is_accepted(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, speech_model, kind, speech_target, speech_vocabulary) as (bench, judge):
+        judge.audit()
+        judge.interface()
+        judge.sampled()
+    names = {check.name for check in bench.checks}
+    assert {"audit.margin", "audit.wer", "stream.causal", "stream.partials", "interface.errors"} <= names
+    assert not bench.failed()
+
+
+def test_an_honest_server_without_ids_is_judged_by_its_words(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, speech_model, "without-ids", speech_target, speech_vocabulary) as (bench, judge):
+        judge.audit()
+    assert {"audit.wer", "audit.retokenised"} <= {check.name for check in bench.checks}
+    assert not bench.failed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "checks"),
+    [
+        ("shuffled", {"audit.request"}),
+        ("shuffled-words", {"audit.wer", "audit.retokenised"}),
+        ("half-rate", {"audit.request", "audit.margin"}),
+        ("manifest", {"audit.request"}),
+        ("early", {"stream.causal"}),
+        ("ahead", {"stream.causal"}),
+        ("guessed", {"stream.partials"}),
+    ],
+)
+def test_a_server_that_does_not_hear_is_refused(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, kind: str, checks: set[str]
+) -> None:
+    with judged(SERVER, speech_model, kind, speech_target, speech_vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.audit) & checks
+
+
+def test_stored_transcripts_are_told_by_their_time(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, speech_model, "memoised", speech_target, speech_vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.repeats) == {"repeats.computed"}
+
+
+def test_clips_that_are_heard_again_take_their_time_again(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary
+) -> None:
+    with judged(SERVER, speech_model, "honest", speech_target, speech_vocabulary) as (bench, judge):
+        judge.repeats()
+    assert [check.result for check in bench.checks] == ["pass"]

@@ -1,0 +1,104 @@
+"""Clips travel as forms and as streams; what comes back is an Answer with its times, or a fault in words."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from email.parser import BytesParser
+
+import pytest
+
+from pytest_vibeserve.load_generator import Reply
+from pytest_vibeserve.modalities.speech.judge import causal
+from pytest_vibeserve.modalities.speech.streams import Streamed
+from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
+
+
+@pytest.fixture
+def wire(speech_target: Target, vocabulary: Vocabulary) -> SpeechWire:
+    return SpeechWire(speech_target, vocabulary, 0)
+
+
+@pytest.fixture
+def request_(wire: SpeechWire) -> SpeechRequest:
+    found = wire.fresh(random.Random(2), 1)[0]
+    assert isinstance(found, SpeechRequest)
+    return found
+
+
+def streamed(request: SpeechRequest, *events: tuple[float, object], error: str = "") -> Streamed:
+    frames = int(request.clip.seconds / request.chunk_s + 1)
+    sent = tuple(request.chunk_s * (k + 1) for k in range(frames))
+    told = tuple((at_s, json.dumps(event)) for at_s, event in events)
+    return Streamed(request.id, error, 0.0, sent, sent[-1], told, sent[-1] + 1)
+
+
+def test_clips_of_every_kind_are_drawn(wire: SpeechWire) -> None:
+    drawn = [request for request in wire.fresh(random.Random(0), 10) if isinstance(request, SpeechRequest)]
+    assert [request.kind for request in drawn[:5]] == ["plain", "spliced", "shifted", "padded", "noisy"]
+    assert [request.id for request in drawn] == list(range(10))
+    assert len({request.clip.samples.tobytes() for request in drawn}) == 10
+
+
+def test_a_form_holds_the_fields_and_the_file(wire: SpeechWire, request_: SpeechRequest) -> None:
+    sent = wire.exchange(request_, 5.0)
+    form = BytesParser().parsebytes(f"Content-Type: {sent.content_type}\r\n\r\n".encode() + sent.body)
+    parts = {part.get_param("name", header="content-disposition"): part for part in form.get_payload()}
+    assert set(parts) == {"response_format", "temperature", "max_tokens", "return_token_ids", "file"}
+    assert parts["max_tokens"].get_payload(decode=True) == str(request_.max_tokens).encode()
+    assert parts["file"].get_payload(decode=True) == request_.clip.wav
+
+
+def test_a_transcript_is_an_answer(wire: SpeechWire, request_: SpeechRequest) -> None:
+    text = wire.vocabulary.decode([40, 41])
+
+    def answered(said: object) -> tuple[str, bool, tuple[int, ...]]:
+        found = wire.answer(request_, Reply(0, 200, "", 0.0, 0.0, ((0.2, json.dumps(said).encode()),), 0.2, ()))
+        choice = found.choices[0] if found.choices else None
+        return found.fault, bool(choice and choice.retokenised), choice.ids if choice else ()
+
+    assert answered({"text": text, "token_ids": [40, 41], "finish_reason": "length"}) == ("", False, (40, 41))
+    assert answered({"text": text})[:2] == ("", True)
+    for wrong in ({}, [], {"text": text, "token_ids": [-1]}, {"text": text, "token_ids": 7}):
+        assert "not a transcript" in answered(wrong)[0]
+
+
+def test_a_stream_is_an_answer_with_its_partial_transcripts(wire: SpeechWire, request_: SpeechRequest) -> None:
+    chunk, end = request_.chunk_s, request_.clip.seconds
+    partial = {"type": "partial", "audio_s": chunk, "text": "a", "token_ids": [40]}
+    final = {"type": "final", "audio_s": end, "text": "ab", "token_ids": [40, 41], "finish_reason": "stop"}
+    found = wire.streamed(request_, streamed(request_, (1.01 * chunk, partial), (end + 1, final)))
+    assert found.fault == ""
+    assert found.choices[0].ids == (40, 41)
+    assert [event.tokens for event in found.events] == [1, 1]
+    assert found.sent_s == chunk
+    assert causal([found]).result == "pass"
+
+
+def test_words_before_their_audio_are_seen(wire: SpeechWire, request_: SpeechRequest) -> None:
+    chunk, end = request_.chunk_s, request_.clip.seconds
+    early = {"type": "final", "audio_s": end, "text": "ab", "token_ids": [40, 41], "finish_reason": "stop"}
+    found = causal([wire.streamed(request_, streamed(request_, (1.5 * chunk, early)))])
+    assert (found.result, found.name) == ("fail", "stream.causal")
+    unfinished = replace(streamed(request_, (1.5 * chunk, early)), finalised_s=0.0)
+    assert causal([wire.streamed(request_, unfinished)]).result == "fail"
+    ahead = {"type": "partial", "audio_s": 2 * chunk, "text": "a", "token_ids": [40]}
+    assert (
+        causal([wire.streamed(request_, streamed(request_, (1.01 * chunk, ahead), (end + 1, early)))]).result == "fail"
+    )
+
+
+def test_a_stream_that_breaks_the_protocol_is_a_fault(wire: SpeechWire, request_: SpeechRequest) -> None:
+    final = {"type": "final", "audio_s": 1.0, "text": "", "token_ids": [1]}
+    for events in (
+        (),
+        ((1.0, final), (2.0, final)),
+        ((1.0, {"type": "news"}),),
+        ((1.0, 7),),
+        ((1.0, {"type": "final"}),),
+    ):
+        assert "not a transcript" in wire.streamed(request_, streamed(request_, *events)).fault
+    assert wire.streamed(request_, streamed(request_, error="connection failed: x")).fault == "connection failed: x"

@@ -1,0 +1,7 @@
+"""Serves one choice after the other."""
+
+import generation
+import server
+
+generation.Generator.slots = 1
+server.main()
