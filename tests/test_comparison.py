@@ -41,7 +41,7 @@ def measured(gates: Gates, lab: Path, baseline: Path) -> Ended:
     )
 
 
-@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.slow] * (how != "ending")) for how in STOPS])
 def test_a_baseline_that_stops_half_way_is_the_machines_fault_and_ends_the_gate(
     how: str, gates: Gates, lab: Path, tmp_path: Path
 ) -> None:

@@ -85,7 +85,13 @@ def naive(folder: Path, **changes: str) -> int:
     return done.returncode
 
 
-@pytest.mark.parametrize("name", PLANTS)
+QUICK = {"conftest", "pytest.ini", "sitecustomize", "path file"}
+"""One attack of each kind; the others take the same way."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PLANTS]
+)
 def test_what_turns_a_plain_pytest_leaves_the_gate_alone(name: str, lab: Path, broken: Path, tmp_path: Path) -> None:
     plant(broken, PLANTS[name])
     assert naive(broken) == 0, "the attack itself must work"
@@ -94,7 +100,9 @@ def test_what_turns_a_plain_pytest_leaves_the_gate_alone(name: str, lab: Path, b
     assert "nothing here" in found.reason
 
 
-@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HOOKS]
+)
 def test_files_that_python_runs_at_its_start_are_refused(name: str, lab: Path, broken: Path, tmp_path: Path) -> None:
     text = f"import os; os._exit({0})\n" if name == "path file" else AT_START
     plant(broken, {HOOKS[name]: text})

@@ -4,6 +4,7 @@ import pytest
 from kill_lab import POLICIES, VICTIMS, Point, Undisturbed, difference, disturbed, laboratory, points
 from loop_lab import Lab
 
+pytestmark = pytest.mark.slow
 SAMPLE = points(len(VICTIMS) * len(POLICIES), seed=40)
 
 
