@@ -21,7 +21,7 @@ class Effort:
     seconds: float
 
 
-EFFORTS = {"quick": Effort(2, 16, 90.0), "full": Effort(3, 24, 300.0)}
+EFFORTS = {"quick": Effort(2, 16, 45.0), "full": Effort(3, 24, 300.0)}
 
 
 def ending(gains: GainSequence, begun: int, spent_s: float, effort: Effort) -> Ended | None:

@@ -17,7 +17,7 @@ SHARE = click.FloatRange(0, 1)
 KNOBS = (
     ("--max-retries-per-round", MANY, "agent: attempts at one hypothesis.  [3]"),
     ("--max-attempts-per-issue", MANY, "plain: rounds on one issue before it is blocked.  [3]"),
-    ("--max-issues-per-eval", MANY, "plain: issues that one evaluation may file.  [3]"),
+    ("--max-issues-per-eval", MANY, "plain: issues that one evaluation may file.  [8]"),
     ("--patience", MANY, "agent, evolve: rounds without a gain before the search stops.  [8]"),
     ("--frontier-bias", SHARE, "evolve: chance of a parent from the Pareto front.  [0.7]"),
     ("--temperature", click.FloatRange(min=0, min_open=True), "evolve: of the softmax over parents.  [0.5]"),

@@ -24,7 +24,7 @@ class Knobs(_Record):
 
     max_retries_per_round: int = Field(default=3, ge=1, description="agent: attempts at one hypothesis")
     max_attempts_per_issue: int = Field(default=3, ge=1, description="plain: rounds on one issue before it is blocked")
-    max_issues_per_eval: int = Field(default=3, ge=1, description="plain: issues that one evaluation may file")
+    max_issues_per_eval: int = Field(default=8, ge=1, description="plain: issues that one evaluation may file")
     patience: int = Field(default=8, ge=1, description="agent, evolve: judged rounds without a gain before it stops")
     frontier_bias: float = Field(
         default=0.7, ge=0, le=1, description="evolve: chance of a parent from the Pareto front"

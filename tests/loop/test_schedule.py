@@ -37,9 +37,9 @@ def test_a_void_starter_is_tried_again_and_a_rejected_one_is_not() -> None:
 
 
 def test_the_time_of_a_full_gate_is_kept_back() -> None:
-    # Six times the shortest round is kept for the full gate: 360 s here.
+    # Four and a half times the shortest round is kept for the full gate: 270 s here.
     rounds = [_round(0, "starter"), _round(1)]
-    needed_s = 120 + 60 + 360
+    needed_s = 120 + 60 + 270
     assert _next(rounds, max_hours=(needed_s + 1) / 3600) == ("work", 1)
     assert _next(rounds, max_hours=(needed_s - 1) / 3600) == ("final", 1)
 
