@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.examination import examined, settled
 from pytest_vibeserve.judge.interface import searched
-from pytest_vibeserve.judge.strata import Part
 from pytest_vibeserve.modalities.chat.bench import ChatBench, ChatWire
 from pytest_vibeserve.modalities.chat.grammar import INSTALL, Grammar, MaskedReference
 from pytest_vibeserve.modalities.chat.properties import ChatConversation, chat_properties
@@ -123,15 +122,7 @@ class ChatJudge(Judge):
     def _made(self) -> Auditor:
         target = self._chats.target
         reference = MaskedReference(self._folder, target, self._chats.wire.grammar)
-        return MaskedAuditor.of(reference, self._chats.vocabulary, target, self._chats.depth)
-
-
-class MaskedAuditor(Auditor):
-    """The text auditor where whole groups of tokens may be forced, so that a group by certainty can be empty."""
-
-    def _each(self, groups: Mapping[str, Sequence[Part]], name: str, words: str) -> Check:
-        spoken = {group: [part for part in parts if len(part.margins)] for group, parts in groups.items()}
-        return Auditor._each(self, {group: parts for group, parts in spoken.items() if parts}, name, words)
+        return Auditor.of(reference, self._chats.vocabulary, target, self._chats.depth)
 
 
 def _over(asked: Sequence[Answer], wrong: Sequence[tuple[Answer, str]], name: str) -> Check:
