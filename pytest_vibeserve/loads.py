@@ -78,7 +78,6 @@ class Load(BaseModel):
     turns: Lengths = Field(default=(2, 4), description="[least, most] turns of a session")
     think: Duration = Field(default=0.0, description='pause between an answer and the next turn, such as "500 ms"')
     slo: Slo = Field(default=Slo(), description='latencies to keep, with units: slo = { ttft = "200 ms" }')
-    processes: int = Field(default=1, ge=1, description="client processes, for loads beyond what one core can send")
     quick_s: float = Field(default=3.0, gt=0, description="seconds of load in a quick gate")
     full_s: float = Field(default=10.0, gt=0, description="seconds of load in a full gate")
 
