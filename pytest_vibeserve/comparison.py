@@ -134,7 +134,7 @@ class Contest:
 
     def comparison(self, rival: Names) -> Comparison:
         """What came of it."""
-        steady = [found for found in self._quads if found.is_steady]
+        steady = [found for found in self._quads if found.is_steady] if len(self._tally.gains) else []
         kept = self._quads if self._tally.takes_all else steady
         headline, gains_seen = self._rule.objectives[0], self._tally.gains
         gain = gains_seen.gain

@@ -36,18 +36,20 @@ def ending(gains: GainSequence, begun: int, spent_s: float, effort: Effort) -> E
 
 
 class Tally:
-    """The quads that count: the steady ones, or all where most of the first few were not.
+    """The quads that count: the steady ones, or all where the machine gives too few of them.
 
-    Which of the two is settled once, by the machine alone and before anything may be concluded: where nothing is
-    steady the noise belongs to the machine, and the interval is as wide as that makes it.
+    Which of the two is settled once, by the machine's state alone and before anything may be concluded: steady ones as
+    soon as the effort's least number of them is there, all as soon as the unsteady ones are the majority before that.
+    Where nothing is steady the noise belongs to the machine, and the interval is as wide as that makes it.
     """
 
     def __init__(self, alpha: float, effort: Effort) -> None:
-        """Nothing is counted before the effort's least number of quads is there."""
+        """Nothing is counted before that is settled."""
         self.gains = GainSequence(alpha)
         self.takes_all = False
         self._least = effort.least
         self._seen: list[tuple[Quad, bool]] = []
+        self._is_settled = False
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -55,9 +57,14 @@ class Tally:
     def add(self, found: Quad, is_steady: bool) -> None:
         """Take in one quad."""
         self._seen.append((found, is_steady))
-        if len(self._seen) == self._least:
-            self.takes_all = 2 * sum(steady for _, steady in self._seen) < self._least
-        due = self._seen if len(self._seen) == self._least else self._seen[-1:]
-        for one, steady in due if len(self._seen) >= self._least else ():
+        due = self._seen[-1:] if self._is_settled else self._settled()
+        for one, steady in due:
             if steady or self.takes_all:
                 self.gains.add(one)
+
+    def _settled(self) -> list[tuple[Quad, bool]]:
+        """All that was seen, once it is known which of it counts; nothing before."""
+        steady = sum(is_steady for _, is_steady in self._seen)
+        self.takes_all = steady < self._least <= len(self._seen) and 2 * steady < len(self._seen)
+        self._is_settled = self.takes_all or steady >= self._least
+        return self._seen if self._is_settled else []

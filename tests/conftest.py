@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,14 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "targets" / "tiny_llama"
+
+
+@pytest.fixture(autouse=True)
+def _environment_stays() -> Iterator[None]:
+    """No test may leave a variable behind that a later one's processes would obey."""
+    before = {name for name in os.environ if name.startswith(("PYTHON", "PIP_", "PYTEST_ADD", "LD_"))}
+    yield
+    assert {name for name in os.environ if name.startswith(("PYTHON", "PIP_", "PYTEST_ADD", "LD_"))} == before
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def test_the_readme_is_short(root: Path) -> None:
 def test_the_first_command_finds_a_winner(root: Path, tmp_path: Path) -> None:
     command = [*_last_command(_under(root, "Run it")), *SHORT, "--runs", str(tmp_path / "runs")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=1200, check=False)
-    assert done.returncode == ExitCode.ACCEPTED, done.stderr[-2000:]
+    assert done.returncode == ExitCode.ACCEPTED, done.stderr[-2000:] + done.stdout[-4000:]
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert events
     rounds = next((tmp_path / "runs").glob("*/rounds.jsonl")).read_text(encoding="utf-8").splitlines()

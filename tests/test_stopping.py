@@ -42,9 +42,17 @@ def test_it_ends_before_a_further_quad_would_take_too_long() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steady", "counted"), [((True, True, False), 2), ((True, False, True), 2), ((False, False, True), 3)]
+    ("steady", "counted"),
+    [
+        ((True, True, False), 2),
+        ((True, False, True), 2),
+        ((False, False, True), 3),
+        ((True, False, False, False), 4),
+        ((True, True, False, False, False), 2),
+        ((True, False), 0),
+    ],
 )
-def test_unsteady_quads_are_dropped_unless_most_of_the_first_are_unsteady(
+def test_unsteady_quads_are_dropped_unless_they_are_the_majority_before_enough_steady_ones_are_there(
     steady: tuple[bool, ...], counted: int
 ) -> None:
     tally = Tally(0.025, EFFORT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import time
@@ -47,7 +46,6 @@ class Desk:
 def broker_of(lab: Lab) -> Broker:
     run = lab.folder / "run"
     run.mkdir(exist_ok=True)
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "loop")])
     target = load_target(str(lab.target))
     command = (sys.executable, "-I", "-S", "-B", str(GATE))
     return Broker(Gate(target, run, command), run / "broker", Issues(RunFolder(run)))
