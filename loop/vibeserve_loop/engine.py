@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop import decision, lineage, orders
@@ -12,7 +13,7 @@ from vibeserve_loop.novelty import without_gate
 from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Round, Sketch, Step, Task
 from vibeserve_loop.roles import Policy
-from vibeserve_loop.schedule import next_task
+from vibeserve_loop.schedule import next_task, promotion_fits
 from vibeserve_loop.workshop import NO_CODE, Workshop
 from vibeserve_loop.workspace import Commit
 
@@ -101,9 +102,17 @@ class Search:
         return outcome
 
     def _judged(self, number: int, task: Task, made: Outcome) -> Generator[Step, None, Outcome]:
-        """The gate looks, the policy decides on its own work."""
+        """The gate looks, the policy decides on its own work; what is to be kept must stand the full gate as well."""
         yield Step(round=number, phase="assess", text=made.work.summary if made.work else task.hypothesis)
-        found = self.shop.assess(number, task, made.commit)
+        judged = self._ruled(number, task, made, "full" if task.kind == "final" else "quick")
+        limits = orders.in_force(self.shop.settings, self._rounds)
+        if task.kind == "work" and judged.decision.ruling == "accept" and promotion_fits(self._rounds, limits):
+            yield Step(round=number, phase="assess", text=f"the full gate, for {judged.decision.reason}")
+            judged = self._ruled(number, task, made, "full")
+        return judged
+
+    def _ruled(self, number: int, task: Task, made: Outcome, depth: Literal["quick", "full"]) -> Outcome:
+        found = self.shop.assess(number, task, made.commit, depth)
         ruling = self.policy.decide(task, found) if task.kind == "work" else decision.of_fixed_task(task, found)
         return replace(made, decision=ruling, assessment=found)
 

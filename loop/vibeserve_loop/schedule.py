@@ -41,14 +41,25 @@ def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
         return False
     if budget.max_hours is None:
         return True
-    last = next((r.wall_s for r in reversed(rounds) if r.assessment), 0.0)
-    return lineage.seconds(rounds) + last + kept_back_s(rounds) < budget.max_hours * 3600
+    return lineage.seconds(rounds) + _last_quick_s(rounds) + kept_back_s(rounds) < budget.max_hours * 3600
+
+
+def promotion_fits(rounds: Sequence[Round], budget: Budget) -> bool:
+    """Whether a full gate of code that a quick one has just accepted leaves time for the final one."""
+    if budget.max_hours is None:
+        return True
+    needed_s = _last_quick_s(rounds) + 2 * kept_back_s(rounds)
+    return lineage.seconds(rounds) + needed_s < budget.max_hours * 3600
 
 
 def kept_back_s(rounds: Sequence[Round]) -> float:
     """Seconds of the budget that the final gate is expected to need."""
     shortest_s = facts_of(rounds).shortest_gate_s
     return FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
+
+
+def _last_quick_s(rounds: Sequence[Round]) -> float:
+    return next((r.wall_s for r in reversed(rounds) if r.assessment and r.assessment.depth == "quick"), 0.0)
 
 
 def _closing(rounds: Sequence[Round]) -> bool:

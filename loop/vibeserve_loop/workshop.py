@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.target import Target
@@ -85,13 +86,13 @@ class Workshop:
         self.workspace.checkout(self._origin(task).commit)
         return work, answer, why
 
-    def assess(self, number: int, task: Task, commit: Commit) -> Assessment:
+    def assess(self, number: int, task: Task, commit: Commit, depth: Literal["quick", "full"]) -> Assessment:
         """Ask the gate about a round's code; UsageError when the target is not the one that the run began with."""
         candidate = Path(task.baseline) if task.kind == "baseline" else self._code(number, commit.sha)
         rival = None if task.kind == "starter" else self._code_of(task.base if task.kind == "work" else 0)
         place = self.folder.round(number)
         alpha = decision.alpha_for(task, self.history.rounds, in_force(self.settings, self.history.rounds).max_rounds)
-        found = self.gate.assess(Case(candidate, rival, "full" if task.kind == "final" else "quick", place, alpha))
+        found = self.gate.assess(Case(candidate, rival, depth, place, alpha))
         first = lineage.starter(self.history.rounds)
         digest = first.assessment.target_digest if first and first.assessment else found.target_digest
         if found.target_digest and found.target_digest != digest:

@@ -1,6 +1,7 @@
 """A small gate for the loop's tests: a real program that judges a candidate by the files in its folder.
 
-`speed` holds its throughput; `wrong`, `brittle` (fails in depth only), `crash`, `forged` and `mute` make it end in the
+`speed` holds its throughput; `wrong`, `brittle` (fails in depth only), `fickle` (fails in depth against the first code
+only), `crash`, `forged` and `mute` make it end in the
 ways that a gate can end; `orphan` makes it leave a child behind.  In the target's folder `slow` holds seconds to take
 and `fastest` the largest speed that passes.  Standard library only, for it is started hundreds of times.
 """
@@ -35,10 +36,15 @@ def main() -> int:
         return 3
     fastest = Path(options.target) / "fastest"
     refused = fastest.exists() and float((folder / "speed").read_text()) > float(fastest.read_text())
-    refused = refused or (folder / "wrong").exists() or ((folder / "brittle").exists() and options.depth == "full")
+    refused = refused or (folder / "wrong").exists() or (options.depth == "full" and _fails_in_depth(folder, options))
     if not (folder / "mute").exists():
         Path(options.report).write_text(json.dumps(_report(options, folder, refused)))
     return 0 if (folder / "forged").exists() else int(refused)
+
+
+def _fails_in_depth(folder: Path, options: argparse.Namespace) -> bool:
+    against_the_first = bool(options.baseline) and _speed(Path(options.baseline)) == 100
+    return (folder / "brittle").exists() or (against_the_first and (folder / "fickle").exists())
 
 
 def _options() -> argparse.Namespace:

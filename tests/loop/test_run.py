@@ -47,9 +47,20 @@ def test_rejected_work_stays_reachable_and_the_branch_holds_the_winner(lab: Lab)
     assert crowned.stdout == "200.0"
 
 
-def test_a_champion_that_fails_in_depth_gives_way_to_the_one_before_it(lab: Lab) -> None:
+def test_what_fails_in_depth_is_not_kept(lab: Lab) -> None:
     lab.skill("sound", faster(2), relieves="step-overhead")
     lab.skill("hasty", faster(2) + '(folder / "brittle").write_text("")\n', requires="sound")
+    assert lab.run().returncode == 0
+    work = [r for r in lab.rounds() if r["task"]["kind"] == "work" and r["assessment"]]
+    assert [(r["decision"]["ruling"], r["assessment"]["depth"]) for r in work] == [
+        ("accept", "full"),
+        ("reject", "full"),
+    ]
+
+
+def test_a_champion_that_fails_the_final_gate_gives_way_to_the_one_before_it(lab: Lab) -> None:
+    lab.skill("sound", faster(2), relieves="step-overhead")
+    lab.skill("hasty", faster(2) + '(folder / "fickle").write_text("")\n', requires="sound")
     done = lab.run()
     assert done.returncode == 0, done.stderr
     finals = [r for r in lab.rounds() if r["task"]["kind"] == "final"]

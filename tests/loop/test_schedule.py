@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pytest_vibeserve.report import Comparison
 from vibeserve_loop.policies.plain import PlainPolicy
-from vibeserve_loop.records import Assessment, Decision, Kind, Round, Settings, Task
-from vibeserve_loop.schedule import next_task
+from vibeserve_loop.records import Assessment, Budget, Decision, Kind, Round, Settings, Task
+from vibeserve_loop.schedule import next_task, promotion_fits
 
 SETTINGS = Settings(id="run", created=0, target="lab")
 
@@ -42,6 +42,14 @@ def test_the_time_of_a_full_gate_is_kept_back() -> None:
     needed_s = 120 + 60 + 270
     assert _next(rounds, max_hours=(needed_s + 1) / 3600) == ("work", 1)
     assert _next(rounds, max_hours=(needed_s - 1) / 3600) == ("final", 1)
+
+
+def test_a_promotion_takes_the_full_gate_where_the_final_one_still_fits_behind_it() -> None:
+    rounds = [_round(0, "starter")]
+    needed_s = 60 + 60 + 2 * 270
+    assert promotion_fits(rounds, Budget())
+    assert promotion_fits(rounds, Budget(max_hours=(needed_s + 1) / 3600))
+    assert not promotion_fits(rounds, Budget(max_hours=(needed_s - 1) / 3600))
 
 
 def test_a_final_gate_that_failed_leads_to_the_candidate_before() -> None:
