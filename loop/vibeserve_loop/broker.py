@@ -31,8 +31,10 @@ from vibeserve_loop.verdicts import Key, Verdicts, environment_of, tree_of
 Depth = Literal["quick", "full"]
 LARGEST_TREE = 512 * 2**20
 HIDDEN: dict[str, object] = {"baseline": "the base", "baseline_tree": "", "ratios": ()}
-PARENT = "import os,sys,threading;threading.Thread(target=lambda:(sys.stdin.read(),os._exit(2)),daemon=True).start();"
-ENTRY = f"{PARENT}from pathlib import Path;from vibeserve_loop.gate_job import main;sys.exit(main(Path(sys.argv[1])))"
+ENTRY = (
+    "import sys; from pathlib import Path; from vibeserve_loop.gate_job import main, obey_parent; "
+    "obey_parent(); sys.exit(main(Path(sys.argv[1])))"
+)
 
 
 @dataclass(frozen=True, slots=True)
