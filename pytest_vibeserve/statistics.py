@@ -1,4 +1,4 @@
-"""Intervals and decisions: nothing here knows what was measured."""
+"""Intervals and decisions: nothing here knows what was measured, and nothing heavy is imported, for the loop's sake."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
 
 Conclusion = Literal["better", "worse", "no difference shown"]
 Relation = Literal["dominates", "dominated", "incomparable", "not shown"]
@@ -65,18 +63,19 @@ def student_t(degrees: int) -> float:
 
 def mean_interval(samples: Sequence[float]) -> Interval:
     """Mean of independent repeats with Student's interval; a single repeat has no interval (infinite)."""
-    values = np.asarray(samples, dtype=float)
-    value = float(values.mean())
-    if len(values) < 2:
+    value = math.fsum(samples) / len(samples)
+    if len(samples) < 2:
         return Interval(value, -math.inf, math.inf)
-    half = student_t(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    degrees = len(samples) - 1
+    spread = math.sqrt(math.fsum((sample - value) ** 2 for sample in samples) / degrees)
+    half = student_t(degrees) * spread / math.sqrt(len(samples))
     return Interval(value, value - half, value + half)
 
 
 def rate_interval(samples: Sequence[float]) -> Interval:
     """Geometric mean of positive repeats with Student's interval on the log scale; never below zero."""
     if any(sample <= 0 for sample in samples):
-        return Interval(float(np.mean(samples)), 0.0, math.inf)
+        return Interval(math.fsum(samples) / len(samples), 0.0, math.inf)
     logs = mean_interval([math.log(sample) for sample in samples])
     high = math.exp(logs.high) if logs.high < 700 else math.inf
     return Interval(math.exp(logs.value), math.exp(logs.low), high)
