@@ -24,6 +24,7 @@ OPTIONS = (
     ("bencher", "FILE", "also write the measurements in Bencher Metric Format"),
     ("github-benchmark", "FILE", "also write them for github-action-benchmark: FILE.bigger.json, FILE.smaller.json"),
     ("alpha", "SHARE", "chance of a wrong 'better' against the baseline, over all looks at it (default: 0.025)"),
+    ("sampling", "TIMES", "audit so many times as many answers (default: 1, or what a scan of the source asks for)"),
     ("server-log", "FILE", "keep the candidate's own output here"),
     ("nonce", "TEXT", "a word to find again in the report"),
 )

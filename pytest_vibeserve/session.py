@@ -160,7 +160,8 @@ class Session:
         reading = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
             prepared, contract.model, contract.target, contract.vocabulary, contract.depth
         )
-        return Judge(self.bench, contract.model, reading.result, self.suspicion.sampling)
+        sampling = max(self.suspicion.sampling, self._settings.sampling)
+        return Judge(self.bench, contract.model, reading.result, sampling)
 
     @cached_property
     def rival(self) -> Rival | None:

@@ -16,6 +16,7 @@ from pytest_vibeserve.statistics import ALPHA
 from pytest_vibeserve.target import Target, load_target
 
 LARGEST_ALPHA = 0.25
+MOST_SAMPLING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Settings:
     bencher: Path | None = None
     github_benchmark: Path | None = None
     alpha: float = ALPHA
+    sampling: int = 1
 
     @property
     def command(self) -> str:
@@ -49,6 +51,7 @@ class Settings:
         parts += ["--vibeserve-depth", self.depth]
         if self.baseline and self.alpha != ALPHA:
             parts += ["--vibeserve-alpha", f"{self.alpha:g}"]
+        parts += ["--vibeserve-sampling", str(self.sampling)] if self.sampling > 1 else []
         parts += ["--vibeserve-strict"] if self.strict else []
         return shlex.join(parts)
 
@@ -86,6 +89,7 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
         bencher=base / option("bencher") if option("bencher") else None,
         github_benchmark=base / option("github-benchmark") if option("github-benchmark") else None,
         alpha=_alpha(option("alpha")),
+        sampling=_sampling(option("sampling")),
     )
 
 
@@ -98,6 +102,13 @@ def _alpha(given: str) -> float:
     if not 0 < alpha <= LARGEST_ALPHA:
         raise UsageError(f"--vibeserve-alpha takes a chance above 0 and up to {LARGEST_ALPHA}, not {given!r}")
     return alpha
+
+
+def _sampling(given: str) -> int:
+    """How many times as much to audit, 1 unless it is said."""
+    if (given or "1") not in {str(times) for times in range(1, MOST_SAMPLING + 1)}:
+        raise UsageError(f"--vibeserve-sampling takes a whole number from 1 to {MOST_SAMPLING}, not {given!r}")
+    return int(given or 1)
 
 
 def _is_yes(said: str) -> bool:

@@ -109,3 +109,13 @@ def test_the_command_does_the_same_again(read: Read, tmp_path: Path, options: di
     assert words[0] == "pytest"
     again = {name.removeprefix("--vibeserve-"): value for name, value in zip(words[1::2], words[2::2], strict=True)}
     assert read(**again) == found
+
+
+def test_more_sampling_is_a_small_whole_number_and_part_of_the_command(read: Read) -> None:
+    assert read(target="tiny_llama", candidate="mine").sampling == 1
+    found = read(target="tiny_llama", candidate="mine", sampling="4")
+    assert found.sampling == 4
+    assert "--vibeserve-sampling 4" in found.command
+    for wrong in ("0", "17", "many", "2.5"):
+        with pytest.raises(UsageError, match="--vibeserve-sampling takes a whole number from 1 to 16"):
+            read(target="tiny_llama", candidate="mine", sampling=wrong)

@@ -14,6 +14,7 @@ from pytest_vibeserve.report import Report, read_report, write_atomically
 from pytest_vibeserve.target import Target
 from vibeserve_loop.processes import Finished, Place, run_tethered
 from vibeserve_loop.records import Assessment
+from vibeserve_loop.review import TIMES, look_over
 
 GRACE_S = 60.0
 UNISOLATED = "unisolated"
@@ -40,23 +41,32 @@ class Case:
 class Gate:
     """The gate for one target; `home`, outside every workspace, gets gate.ini and is where the process runs.
 
-    `strict` accepts nothing that ran unisolated.
+    `strict` accepts nothing that ran unisolated.  A `reviewer` reads the change first, and may only have more audited
+    or ask for a person.
     """
 
     target: Target
     home: Path
     command: tuple[str, ...] = ()
     strict: bool = False
+    reviewer: tuple[str, ...] = ()
 
     def assess(self, case: Case) -> Assessment:
         """Judge and measure; UsageError when the gate was asked wrongly, an `infrastructure` outcome when it failed."""
         case.folder.mkdir(parents=True, exist_ok=True)
+        if not self.reviewer:
+            return self._assess(case, 1)
+        said = look_over(self.reviewer, case.baseline, case.candidate, case.folder)
+        found = self._assess(case, 1 if said.ask == "nothing" else TIMES)
+        return found.model_copy(update={"opinion": said})
+
+    def _assess(self, case: Case, sampling: int) -> Assessment:
         report = case.folder / "report.json"
         report.unlink(missing_ok=True)
         nonce = secrets.token_hex(16)
         limit_s = self.target.limits.wall_s + GRACE_S
         place = Place(self.home.resolve(), _environment(), limit_s, case.folder / "gate.log")
-        finished = run_tethered([*self._launcher(), *self._options(case, nonce)], place)
+        finished = run_tethered([*self._launcher(), *self._options(case, nonce, sampling)], place)
         if finished.timed_out:
             return _void(f"the gate took longer than {limit_s:.0f} s and was stopped", finished)
         if finished.code == ExitCode.USAGE:
@@ -71,7 +81,7 @@ class Gate:
     def _launcher(self) -> tuple[str, ...]:
         return self.command or (sys.executable, "-I", "-B", "-m", "pytest")
 
-    def _options(self, case: Case, nonce: str) -> list[str]:
+    def _options(self, case: Case, nonce: str, sampling: int) -> list[str]:
         ini = self.home / "gate.ini"
         write_atomically(ini, "[pytest]\n")
         folder = str(self.target.folder)
@@ -86,6 +96,7 @@ class Gate:
             "report": str((case.folder / "report.json").resolve()),
             "server-log": str((case.folder / "server.log").resolve()),
             "nonce": nonce,
+            "sampling": str(sampling) if sampling > 1 else "",
             "alpha": f"{case.alpha:.6g}" if case.alpha and case.baseline else "",
         }
         for name, value in values.items():

@@ -39,6 +39,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--sandbox", default="auto", show_default=True, help="Where agents' commands run.")
 @click.option("--strict", is_flag=True, help="Accept nothing that ran unisolated.")
 @click.option("--baseline", "baselines", multiple=True, help="Also judge this, for the last page.")
+@click.option("--reviewer", default="", metavar="COMMAND", help="Reads each change; may have more audited, no more.")
 @click.option("--seed", type=int, help="Makes the search's own choices repeatable.")
 @limits
 @knobs

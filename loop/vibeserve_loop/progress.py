@@ -54,7 +54,8 @@ def told(record: Round) -> str:
     value = record.assessment.headline if record.assessment else None
     measured = f" {value.value:.1f} {value.unit}" if value else ""
     name = f"round {record.round:>2} {record.task.kind:<8} {record.decision.ruling:<6}"
-    return f"{name} {record.wall_s:5.0f} s {measured}  {what}  ({record.decision.reason})"
+    person = f"  needs a person: {why}" if record.assessment and (why := record.assessment.needs_person) else ""
+    return f"{name} {record.wall_s:5.0f} s {measured}  {what}  ({record.decision.reason}){person}"
 
 
 def standing(rounds: list[Round]) -> str:

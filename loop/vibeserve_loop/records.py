@@ -86,6 +86,7 @@ class Settings(_Record):
     max_tokens: int | None = None
     baselines: tuple[str, ...] = ()
     gate_command: tuple[str, ...] = Field(default=(), description="starts the gate; empty is this interpreter's pytest")
+    reviewer: tuple[str, ...] = Field(default=(), description="reads each change before its gate; empty is nobody")
 
     @property
     def agents(self) -> tuple[AgentChoice, ...]:
@@ -155,6 +156,15 @@ class AgentResult(_Record):
     spend: Spend = Spend()
 
 
+class Opinion(_Record):
+    """What a reviewer may say of a change; there is no word for accepting and none for refusing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ask: Literal["nothing", "more probes", "a person"]
+    why: str = Field(default="", max_length=400)
+
+
 class Assessment(_Record):
     """What the gate found, as far as later rounds need it; the whole is in the round's report.json."""
 
@@ -168,7 +178,13 @@ class Assessment(_Record):
     target_digest: str = ""
     tree: str = ""
     command: str = ""
+    opinion: Opinion | None = Field(default=None, description="the reviewer's, who had no part in the outcome")
     wall_s: float = 0.0
+
+    @property
+    def needs_person(self) -> str:
+        """Why a person should look at the change; "" when nobody asked for one."""
+        return self.opinion.why or "no reason given" if self.opinion and self.opinion.ask == "a person" else ""
 
     @property
     def headline(self) -> Measurement | None:

@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from pytest_vibeserve.errors import InfrastructureError
 from pytest_vibeserve.report import write_atomically
+from pytest_vibeserve.scan import scan
+from pytest_vibeserve.source_tree import entries, is_binary
 from vibeserve_loop.processes import Place, run_tethered
+from vibeserve_loop.records import Opinion
 
 QUESTION = "{question}"
 LONGEST_DIFF = 200_000
 LONGEST_REASON = 400
+TIMES = 4
+"""How many times as many answers are audited where a reviewer asks for anything: as for the most suspicious source."""
 
 
-class Opinion(BaseModel):
-    """What a reviewer may say; there is no word for accepting and none for refusing."""
+def look_over(command: Sequence[str], before: Path | None, after: Path, folder: Path) -> Opinion:
+    """What the reviewer says of the change between two candidates' folders, or of all of one where there is no other.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    One that fails leaves it to a person: whoever named a reviewer wants no change to go unseen.
+    """
+    flags = [str(flag) for flag in scan(after).flags]
+    try:
+        return review(command, difference(before, after), flags, folder)
+    except InfrastructureError as error:
+        return Opinion(ask="a person", why=str(error)[:LONGEST_REASON])
 
-    ask: Literal["nothing", "more probes", "a person"]
-    why: str = Field(default="", max_length=LONGEST_REASON)
+
+def difference(before: Path | None, after: Path) -> str:
+    """The change as a unified diff; of files that are not text only that they changed."""
+    old, new = _texts(before) if before else {}, _texts(after)
+    parts: list[str] = []
+    for name in sorted({*old, *new}):
+        was, now = (texts.get(name, "").splitlines(keepends=True) for texts in (old, new))
+        parts += difflib.unified_diff(was, now, f"a/{name}", f"b/{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in parts)
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    return dict(_read(folder))
+
+
+def _read(folder: Path) -> Iterator[tuple[str, str]]:
+    for entry in entries(folder):
+        if entry.kind == "link":
+            yield entry.name, f"a link to {os.readlink(entry.path)}\n"
+        elif entry.kind == "file":
+            data = entry.path.read_bytes()
+            plain = not is_binary(entry.path) and b"\0" not in data
+            shown = data.decode("utf-8", errors="replace") if plain else f"{len(data)} bytes that are no text\n"
+            yield entry.name, shown
 
 
 def review(command: Sequence[str], diff: str, flags: Sequence[str], folder: Path, timeout_s: float = 300.0) -> Opinion:

@@ -51,6 +51,7 @@ class Request:
     knobs: Knobs = DEFAULT_KNOBS
     baselines: tuple[str, ...] = ()
     gate_command: tuple[str, ...] = ()
+    reviewer: str = ""
 
 
 def request_of(asked: Mapping[str, Any]) -> Request:
@@ -86,6 +87,7 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         max_tokens=request.max_tokens,
         baselines=tuple(str(baseline_folder(target, name)) for name in request.baselines),
         gate_command=request.gate_command,
+        reviewer=tuple(shlex.split(request.reviewer)),
     )
     if not (target.folder / "starter" / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
@@ -102,7 +104,7 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         target = load_target(settings.target, settings.profile)
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
-        gate = Gate(target, folder.path, settings.gate_command, settings.strict)
+        gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer)
         workspace = Workspace(folder.workspace)
         yield Search(Workshop(settings, folder, target, history, workspace, gate, crew, sandbox), policy)
 

@@ -69,6 +69,8 @@ def _facts(record: Round) -> list[str]:
     found = record.assessment
     if found is None:
         return lines
+    if found.opinion:
+        lines.append(f"reviewer: asks for {found.opinion.ask}. {found.opinion.why}".rstrip())
     if found.comparison:
         c = found.comparison
         numbers = f"{c.candidate_value:.1f} against {c.baseline_value:.1f} {c.unit}, {c.pairs} pairs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -83,3 +84,27 @@ def test_the_gate_sees_nothing_of_the_loops_environment_and_runs_outside_the_wor
     assert Path(folder) == lab.folder / "home"
     assert words[words.index("no:cacheprovider") - 1 :][:2] == ["-p", "no:cacheprovider"]
     assert words[words.index("--confcutdir") + 1] == str(lab.target)
+
+
+OPINION = "import json; print(json.dumps({{'ask': {ask!r}, 'why': 'it keeps answers'}}))"
+
+
+@pytest.mark.parametrize(("ask", "times"), [("nothing", None), ("more probes", "4"), ("a person", "4")])
+def test_a_reviewer_has_more_audited_and_decides_nothing(lab: Lab, ask: str, times: str | None) -> None:
+    seen, reviewer = lab.folder / "seen", lab.folder / "reviewer.py"
+    reviewer.write_text(OPINION.format(ask=ask))
+    program = lab.folder / "edited_gate.py"
+    keep = f"open({str(seen)!r}, 'w').write(repr(sys.argv))"
+    program.write_text(EDITED.format(gate=str(GATE), edit=keep))
+    command = (sys.executable, "-I", "-S", "-B", str(program))
+    gate = Gate(
+        load_target(str(lab.target), "full"), lab.folder / "home", command, reviewer=(sys.executable, str(reviewer))
+    )
+    found = gate.assess(Case(lab.target / "starter", None, "quick", lab.folder / "home" / "case"))
+    assert found.outcome == "accepted"
+    assert found.opinion is not None
+    assert found.opinion.ask == ask
+    assert found.needs_person == ("it keeps answers" if ask == "a person" else "")
+    given = ast.literal_eval(seen.read_text())
+    assert (given[given.index("--vibeserve-sampling") + 1] if times else None) == times
+    assert ("--vibeserve-sampling" in given) == bool(times)

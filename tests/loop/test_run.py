@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from loop_lab import Lab, faster
@@ -206,3 +207,14 @@ def test_recorded_patches_are_replayed(lab: Lab) -> None:
     assert done.returncode == 0, done.stderr
     assert _techniques(lab)[0] == ["quicker"]
     assert lab.rounds()[-1]["assessment"]["comparison"]["gain"] == 2.5
+
+
+def test_a_reviewer_marks_a_round_for_a_person_and_the_gate_alone_decides(lab: Lab) -> None:
+    reviewer = lab.folder / "reviewer.py"
+    reviewer.write_text("""print('{"ask": "a person", "why": "it looks odd"}')""")
+    lab.skill("batching", faster(3), relieves="serial-service")
+    done = lab.run("--reviewer", f"{sys.executable} {reviewer}")
+    assert done.returncode == 0, done.stderr
+    assert [r["assessment"]["opinion"]["ask"] for r in lab.rounds() if r["assessment"]] == ["a person"] * 3
+    assert "needs a person: it looks odd" in lab.call("log").stdout
+    assert "reviewer: asks for a person. it looks odd" in lab.call("show", "1").stdout
