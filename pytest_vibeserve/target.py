@@ -60,6 +60,9 @@ class Limits(_Part):
     longest_wait_s: float = Field(default=60, gt=0, description="longest time that one request may take")
     concurrency: int = Field(default=16, ge=1, description="requests that must be served at the same time")
     context: int = Field(default=1024, ge=16, description="tokens of prompt and answer together")
+    step_tokens: int = Field(
+        default=16, ge=1, description="tokens that one event of a stream may carry: what a step and its drafts yield"
+    )
 
 
 class Mix(_Part):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pytest_vibeserve.completions import Answer, Choice, Event
 from pytest_vibeserve.integrity import Run, traffic_checks
-from pytest_vibeserve.integrity.streams import LARGEST_GROUP
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
 from pytest_vibeserve.report import Check
@@ -86,10 +85,10 @@ def test_an_answer_in_one_piece_is_no_stream() -> None:
     assert checked(unstreamed)["stream.group-size"].result == "pass"
 
 
-@given(groups=st.lists(st.integers(1, 2 * LARGEST_GROUP), min_size=1, max_size=5))
+@given(groups=st.lists(st.integers(1, 2 * LIMITS.step_tokens), min_size=1, max_size=5))
 def test_no_event_of_a_stream_is_larger_than_a_verified_draft(groups: list[int]) -> None:
     found = checked(answered(sum(groups), sum(groups), groups=groups))["stream.group-size"]
-    assert (found.result == "pass") == (max(groups) <= LARGEST_GROUP)
+    assert (found.result == "pass") == (max(groups) <= LIMITS.step_tokens)
 
 
 def stream(*instants: tuple[float, int], sent_s: float = 0.0) -> Answer:
@@ -122,7 +121,23 @@ def test_a_first_token_that_waits_for_others_was_held_back() -> None:
 
 def test_what_the_whole_run_made_in_a_moment_may_come_together() -> None:
     quick = [stream((0.004, 8), (0.008, 8)) for _ in range(50)]
-    assert checked(*quick, wall_s=0.5)["stream.bursts"].result == "pass"
+    assert checked(*quick, wall_s=0.5)["stream.bursts"].result == "skip"
+    assert checked(*quick, wall_s=5.0)["stream.bursts"].result == "fail"
+
+
+def test_streams_too_short_to_show_a_burst_are_not_counted() -> None:
+    burst, short = stream((4.0, 40)), stream((4.0, 2))
+    found = checked(*[burst] * 2, *[short] * 30, wall_s=1.0)["stream.bursts"]
+    assert (found.result, found.statistic) == ("fail", 1)
+    assert checked(burst, *[short] * 30, wall_s=1.0)["stream.bursts"].result == "skip", "one may have met a hiccup"
+
+
+def test_all_tokens_but_the_first_at_one_late_instant_are_odd_where_nobody_else_is_served() -> None:
+    alone = Load(name="c1", concurrency=1)
+    late = stream((0.1, 1), (1.0, 11), sent_s=0.05)
+    soon = stream((0.1, 1), (0.15, 11), sent_s=0.05)
+    assert checked(*[late] * 3, load=alone)["stream.first-token"].result == "fail"
+    assert checked(*[soon] * 3, load=alone)["stream.first-token"].result == "pass"
 
 
 def test_drafts_that_are_accepted_after_the_first_token_are_no_bursts() -> None:
