@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.judge_rates import wilson
-from benchmarks.zoo_runs import Failed, Judged, read, wanted
+from benchmarks.judge_page import wilson
+from benchmarks.zoo_runs import Case, Failed, Judged, read, wanted
 from benchmarks.zoo_table import rows
 
 
@@ -36,11 +36,13 @@ def test_the_last_line_of_a_run_counts_and_what_is_there_is_not_judged_again(tmp
     path.write_text("".join(line.model_dump_json() + "\n" for line in lines))
     assert read(path)["honest_numpy", 0].outcome == "accepted"
     options = Namespace(
-        kind="honest", names=["honest_numpy", "honest_sdpa"], out=path, runs=2, depth="auto", parts="all", again=False
-    )
+        kind="honest", names=["honest_numpy", "honest_sdpa"], out=path, runs=2, depth="auto", parts="all", again=False,
+        profile="tiny",
+    )  # fmt: skip
     assert wanted(options) == [
-        ("honest_sdpa", 0, "quick", "all"), ("honest_numpy", 1, "quick", "all"), ("honest_sdpa", 1, "quick", "all"),
-    ]  # fmt: skip
+        Case(name, run, "quick", "all", "tiny")
+        for name, run in (("honest_sdpa", 0), ("honest_numpy", 1), ("honest_sdpa", 1))
+    ]
 
 
 def test_the_table_says_which_check_caught_a_cheat_and_marks_what_was_accepted() -> None:

@@ -14,7 +14,7 @@ from pytest_vibeserve.judge import canary, repeats, sampled
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.examination import examined, settled
+from pytest_vibeserve.judge.examination import examined, glanced, settled
 from pytest_vibeserve.judge.interface import interface_checks
 from pytest_vibeserve.judge.probes import alone_and_together, drawn
 from pytest_vibeserve.judge.sessions import session_checks
@@ -26,6 +26,9 @@ from pytest_vibeserve.workload import Vocabulary
 __all__ = ["Bench", "ContractBroken", "Inconclusive", "Judge"]
 
 DOUBLINGS = 3
+FIRST_LOOK = 6
+"""Answers that are looked at before any others are asked for."""
+
 FULL_PART = 160
 """Answers of a full audit that are compared with every honest computation; all are screened."""
 
@@ -66,16 +69,26 @@ class Judge:
         sizes = self._bench.target.audit
         quick = self._bench.depth == "quick"
         count, part = (sizes.quick, sizes.quick) if quick else (sizes.full, FULL_PART)
-        answers: list[Answer] = []
+        answers = self._first_answers(count)
         for stage in range(DOUBLINGS + 1):
             draws = self._bench.draws(f"audit/{stage}")
-            answers += alone_and_together(self._bench, draws, len(answers) or count * self._sampling)
+            wanted = len(answers) if stage else count * self._sampling - len(answers)
+            answers += alone_and_together(self._bench, draws, wanted)
             found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "audit")
             if not any(check.result == "fail" for check in found):
                 found += examined(self.auditor, answers, draws, part, "audit")
             if stage == DOUBLINGS or not _undecided(found):
                 self._conclude(found)
                 return
+
+    def _first_answers(self, count: int) -> list[Answer]:
+        """A few answers, looked at before more are asked for: what is gross is refused while it costs little."""
+        few = min(FIRST_LOOK, count // 2)
+        answers = self._bench.ask(drawn(self._bench, self._bench.draws("audit/first"), few), few)
+        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "audit")
+        broken = [check for check in found if check.result == "fail"]
+        self._conclude(broken or glanced(self.auditor, answers, "audit"))
+        return answers
 
     def sampled(self) -> None:
         """Sampled tokens are draws from the distribution that was asked for; a soft failure is tried once more."""

@@ -74,12 +74,17 @@ class Auditor:
         found = [self.single(own, name), self._margins(own, name), *self._logprobs(own, name), *self._groups(own, name)]
         if not any(check.result == "fail" for check in found):
             found += self._signatures(own, name)
-        elif cause := diagnose(self.reference, _shortest(own, DIAGNOSED_REQUESTS), self.forbidden):
-            found = [
-                check.model_copy(update={"detail": f"{check.detail}; {cause}"}) if check.result == "fail" else check
-                for check in found
-            ]
-        return found
+            return found
+        return self.explained(own, found)
+
+    def explained(self, evidence: Sequence[Evidence], checks: Sequence[Check]) -> list[Check]:
+        """The checks, of which those that failed also name the one transformation that explains it, if one does."""
+        cause = diagnose(self.reference, _shortest(evidence, DIAGNOSED_REQUESTS), self.forbidden)
+        return [
+            check.model_copy(update={"detail": f"{check.detail}; {cause}"})
+            if cause and check.result == "fail" else check
+            for check in checks
+        ]  # fmt: skip
 
     def single(self, evidence: Sequence[Evidence], name: str) -> Check:
         """No token of any answer lies further below the reference's best than noise can explain."""

@@ -54,6 +54,19 @@ def examined(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, 
     ]
 
 
+def glanced(auditor: Auditor, answers: Sequence[Answer], prefix: str) -> list[Check]:
+    """The check of single requests alone, without the noise floor, over a few answers: seconds tell what is gross.
+
+    Empty where nothing is broken, and for answers without token ids, which take more than a glance.
+    """
+    greedy = [answer for answer in answers if not answer.fault and answer.tokens and not answer.request.temperature]
+    held = auditor.gathered(greedy, noise=False)
+    if not held or any(item.choice.retokenised for item in held):
+        return []
+    found = auditor.single(held, prefix)
+    return auditor.explained(held, [found]) if found.result == "fail" else []
+
+
 def settled(checks: Sequence[Check]) -> list[Check]:
     """A load yields the answers that it yields: what they leave open, the audit of the contract decides."""
     return [

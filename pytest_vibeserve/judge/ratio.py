@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,8 @@ Said = Literal["pass", "fail", "undecided"]
 
 CONFIDENCE = 0.998
 RESAMPLES = 4000
+REMEMBERED = 256
+"""Sizes whose resamples are kept: drawing them takes longer than all that is done with them (8 MiB each at most)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,18 @@ def ratio(candidate: Floats, honest: Floats, floor: float, confidence: float = C
     keeps a ratio defined where nothing honest erred, and pulls towards 1.
     """
     size = len(candidate)
-    counts = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    counts = _resamples(size) if size <= REMEMBERED else _resamples.__wrapped__(size)
     drawn = (counts @ candidate + floor) / ((counts @ honest).max(axis=1) + floor)
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     point = (candidate.sum() + floor) / (honest.sum(axis=0).max() + floor)
     return Ratio(float(point), float(low), float(high), size)
+
+
+@lru_cache(maxsize=16)
+def _resamples(size: int) -> NDArray[np.int64]:
+    """How often each of `size` requests is drawn in each resample; the same for equal sizes."""
+    return np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES)
 
 
 MISS = 0.01

@@ -1,6 +1,7 @@
 """How often the Judge wrongs an honest server and misses a cheat: the zoo, and the statistics alone by replay.
 
     python tests/benchmarks/judge_rates.py zoo [--runs.. any option of zoo_runs.py]     3 runs a cheat, 20 an honest one
+    python tests/benchmarks/judge_rates.py first [--runs 3]                         how soon a gross cheat is refused
     python tests/benchmarks/judge_rates.py replay [--depth quick|full] [--verdicts 200] [--names a b]
     python tests/benchmarks/judge_rates.py write                                       docs/judge.md from what is there
 
@@ -13,18 +14,17 @@ intervals are a little too narrow.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import math
+import pickle
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
@@ -33,8 +33,7 @@ STARTER = ROOT / "targets" / "tiny_llama" / "starter"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 sys.path += [str(ROOT / "tests" / "servers" / "base"), str(STARTER)]
 
-from zoo import members  # noqa: E402
-from zoo_runs import read  # noqa: E402
+from judge_page import PLACE, ZOO, lines_of, written  # noqa: E402
 
 from pytest_vibeserve.judge import DOUBLINGS, FULL_PART  # noqa: E402
 from pytest_vibeserve.judge.audit import Auditor  # noqa: E402
@@ -45,9 +44,12 @@ from pytest_vibeserve.target import load_target  # noqa: E402
 from pytest_vibeserve.variants import REFERENCE, Variant, honest, quantised, structural, worst_honest  # noqa: E402
 from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload  # noqa: E402
 
-PLACE = ROOT / ".benchmarks" / "judge-rates"
+Depth = Literal["quick", "full"]
 TABLE = ROOT / "docs" / "judge.md"
 RUNS = {"cheats": 3, "honest": 20}
+GROSS = ("prompt_echoed", "constant_text", "layer_skipped")
+"""Cheats that are visible on the first answers."""
+
 POOL = 4
 """How many times the largest sample of a verdict the pool holds."""
 
@@ -76,15 +78,32 @@ def candidates(dtype: str, layers: int) -> dict[str, list[Variant]]:
     }
 
 
-def pool(count: int) -> tuple[Replayed, dict[str, list[Evidence]], dict[str, str]]:
-    """An auditor, the evidence of every candidate on the same requests, and what each candidate is."""
-    from generation import Model
-
+def auditor_of(depth: Depth) -> tuple[Replayed, Vocabulary]:
+    """The Judge's numbers on the tiny model, and its vocabulary."""
     target = load_target(str(STARTER.parent), "tiny")
     folder = model_folder(target)
     reference, vocabulary = Reference(folder, target), Vocabulary(folder)
-    known = Auditor.of(reference, vocabulary, target, "full")
-    auditor = Replayed(known.reference, known.calibration, known.forbidden, known.depth)
+    known = Auditor.of(reference, vocabulary, target, depth)
+    return Replayed(known.reference, known.calibration, known.forbidden, depth), vocabulary
+
+
+def pool(auditor: Replayed, vocabulary: Vocabulary, count: int) -> tuple[dict[str, list[Evidence]], dict[str, str]]:
+    """The evidence of every candidate on the same requests, and what each candidate is; kept for the next time."""
+    kept = PLACE / f"pool-{count}.pickle"
+    if kept.is_file():
+        return pickle.loads(kept.read_bytes())  # type: ignore[no-any-return]
+    found = _computed(auditor, vocabulary, count)
+    kept.write_bytes(pickle.dumps(found))
+    return found
+
+
+def _computed(
+    auditor: Replayed, vocabulary: Vocabulary, count: int
+) -> tuple[dict[str, list[Evidence]], dict[str, str]]:
+    from generation import Model
+
+    reference, target = auditor.reference, load_target(str(STARTER.parent), "tiny")
+    folder = reference.folder
     draws, model = Secret().stream("replay"), Model(folder)
     drawn = islice(Workload(target, vocabulary, draws).requests(), count)
     requests = [replace(one, logprobs=5 if draws.random() < 0.5 else None) for one in drawn]
@@ -98,7 +117,7 @@ def pool(count: int) -> tuple[Replayed, dict[str, list[Evidence]], dict[str, str
         base = _evidence(requests[index], choice, contexts[index], blocks[: 1 + len(floor)])
         for variant, block in zip(others, blocks[1 + len(floor) :], strict=True):
             found[variant.name].append(_as_said(base, blocks[0], block))
-    return auditor, found, {one.name: kind for kind, several in kinds.items() for one in several}
+    return found, {one.name: kind for kind, several in kinds.items() for one in several}
 
 
 class _Choice:
@@ -145,11 +164,11 @@ def replay(options: argparse.Namespace) -> None:
     """Append a line for each verdict."""
     target = load_target(str(STARTER.parent), "tiny")
     first = target.audit.quick if options.depth == "quick" else FULL_PART
-    auditor, found, kinds = pool(POOL * first * 2**DOUBLINGS)
-    auditor = replace(auditor, depth=options.depth)
+    auditor, vocabulary = auditor_of(options.depth)
+    found, kinds = pool(auditor, vocabulary, options.pool * first * 2**DOUBLINGS)
     random = np.random.default_rng()
     path = PLACE / f"replay-{options.depth}.jsonl"
-    counts = Counter(line["name"] for line in _lines(path))
+    counts = Counter(line["name"] for line in lines_of(path))
     until = time.monotonic() + options.stop_after
     with path.open("a", encoding="utf-8") as out:
         for turn in range(options.verdicts):
@@ -163,73 +182,22 @@ def replay(options: argparse.Namespace) -> None:
             out.flush()
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        yield json.loads(line)
-
-
-def wilson(count: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate."""
-    centre, spread = count + z * z / 2, z * math.sqrt(count * (trials - count) / trials + z * z / 4)
-    return max(0.0, (centre - spread) / (trials + z * z)), min(1.0, (centre + spread) / (trials + z * z))
-
-
-def _rate(wrong: int, trials: int) -> str:
-    low, high = wilson(wrong, trials)
-    return f"{wrong} of {trials} | {wrong / trials:.2%} [{low:.2%}, {high:.2%}]"
-
-
-def written() -> str:
-    """The document."""
-    said = [
-        "# How often the Judge is wrong\n",
-        f"Written by `python tests/benchmarks/judge_rates.py write` on {datetime.date.today()}. tiny_llama, "
-        "profile\n`tiny`; intervals are Wilson's at 95 %.\n",
-        "## The zoo\n",
-        "`judge_rates.py zoo`: real servers in the sandbox, every verdict with a secret of its own. A cheat that was "
-        "refused\nfor something else than what it does counts as right here; `docs/zoo.md` says which check saw it.\n",
-        "| servers | depth | wrong verdicts | rate |\n|---|---|---|---|",
-    ]
-    groups: dict[tuple[str, str], list[bool]] = {}
-    for one in read(PLACE / "zoo.jsonl").values():
-        kind = "honest" if members()[one.name].honest else "cheats"
-        wanted = "accepted" if kind == "honest" else "rejected"
-        groups.setdefault((kind, one.depth), []).append(one.outcome != wanted)
-    said += [f"| {kind} | {depth} | {_rate(sum(w), len(w))} |" for (kind, depth), w in sorted(groups.items())]
-    wrong = Counter(one.name for one in read(PLACE / "zoo.jsonl").values() if not one.right)
-    said.append(
-        "\nNot as wanted: " + (", ".join(f"{name} ({count})" for name, count in wrong.items()) or "none") + ".\n"
-    )
+def timed(options: argparse.Namespace, others: Sequence[str]) -> None:
+    """Judge gross cheats on the target's own model, one at a time."""
+    script = str(Path(__file__).with_name("zoo_runs.py"))
     for depth in ("quick", "full"):
-        said += _replayed(depth)
-    return "\n".join(said) + "\n"
-
-
-def _replayed(depth: str) -> Iterator[str]:
-    lines = list(_lines(PLACE / f"replay-{depth}.jsonl"))
-    if not lines:
-        return
-    yield f"## The statistics alone, {depth} depth\n"
-    pools = ", ".join(str(size) for size in sorted({line["pool"] for line in lines}))
-    yield f"`judge_rates.py replay --depth {depth}`: logits replayed; margins, logprobs, groups and single requests,"
-    yield f"drawn from a pool of {pools} requests.\n"
-    yield "| computation | must be | wrong verdicts | rate | inconclusive |\n|---|---|---|---|---|"
-    kinds = {f"all {kind}": [one for one in lines if one["kind"] == kind] for kind in ("honest", "cheat")}
-    names = dict.fromkeys(line["name"] for line in lines)
-    for name, own in {**{name: [o for o in lines if o["name"] == name] for name in names}, **kinds}.items():
-        wrong = "rejected" if own[0]["kind"] == "honest" else "accepted"
-        counts = Counter(line["outcome"] for line in own)
-        must = "accepted" if own[0]["kind"] == "honest" else "rejected"
-        yield f"| {name} | {must} | {_rate(counts[wrong], len(own))} | {counts['inconclusive']} |"
-    yield ""
+        command = [sys.executable, script, str(PLACE / f"first-{depth}.jsonl"), "--depth", depth, "--profile", "full"]
+        command += ["--names", *(options.names or GROSS), "--at-once", "1", "--stop-after", str(options.stop_after)]
+        subprocess.run([*command, *others], check=True)
 
 
 def main() -> None:
     """Run a part, or write what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("zoo", "replay", "write"))
+    parser.add_argument("part", choices=("zoo", "first", "replay", "write"))
     parser.add_argument("--depth", choices=("quick", "full"), default="full")
     parser.add_argument("--verdicts", type=int, default=200)
+    parser.add_argument("--pool", type=int, default=POOL, help="times the largest sample of a verdict")
     parser.add_argument("--names", nargs="*", default=())
     parser.add_argument("--stop-after", type=float, default=1e9, help="seconds after which no further verdict begins")
     options, others = parser.parse_known_args()
@@ -239,11 +207,13 @@ def main() -> None:
         TABLE.write_text(written(), encoding="utf-8")
     elif options.part == "replay":
         replay(options)
+    elif options.part == "first":
+        timed(options, others)
     else:
         script = str(Path(__file__).with_name("zoo_runs.py"))
         others += ["--stop-after", str(options.stop_after), *(["--names", *options.names] if options.names else [])]
         for kind, runs in RUNS.items():
-            command = [sys.executable, script, str(PLACE / "zoo.jsonl"), "--kind", kind, "--runs", str(runs)]
+            command = [sys.executable, script, str(ZOO), "--kind", kind, "--runs", str(runs)]
             subprocess.run([*command, *others], check=True)
 
 

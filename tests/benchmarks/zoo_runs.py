@@ -1,7 +1,7 @@
 """Judge members of the zoo and append one line for each to a file, so that a run can be resumed.
 
     python tests/benchmarks/zoo_runs.py OUT.jsonl [--kind cheats|honest|all] [--names a b] [--runs 1] [--depth auto]
-                                        [--parts accuracy|all] [--stop-after 280] [--at-once 2]
+                                        [--parts accuracy|all] [--stop-after 280] [--at-once 2] [--profile tiny]
 
 Servers, sandbox, load client, Judge and Evaluator are the gate's own; only pytest is left out, so that one process
 judges many.  The checks run in the order of the contract's tests, and a member is done with the first that fails.
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,50 @@ from pytest_vibeserve.errors import (  # noqa: E402
     InfrastructureError,
 )
 from pytest_vibeserve.report import Check  # noqa: E402
+from pytest_vibeserve.server import Server  # noqa: E402
 from pytest_vibeserve.session import Session  # noqa: E402
 from pytest_vibeserve.settings import Settings  # noqa: E402
 from pytest_vibeserve.target import Target, load_target  # noqa: E402
 
-Case = tuple[str, int, str, str]
 TRIES = 3
+MEASURED = ("stream.", "service.", "physics.", "repeats.")
+"""Checks whose statistics are kept where they pass too: how near to their limits honest servers come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One member to be judged once."""
+
+    name: str
+    run: int
+    depth: str
+    parts: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Outcome, reason and checks of one candidate, and the seconds that it took from readiness."""
+
+    outcome: str
+    reason: str
+    checks: tuple[Check, ...]
+    since_ready_s: float | None
+
+
+class Timed(Session):
+    """A gate's session that knows when its candidate was ready first."""
+
+    ready_at: float | None = None
+
+    def _start(self, folder: Path, model: Path, log: Path | None) -> Server:
+        server = super()._start(folder, model, log)
+        self.ready_at = self.ready_at or time.monotonic()
+        return server
 
 
 class Failed(BaseModel):
-    """One check that did not pass: its statistic against its limit."""
+    """One check, of those that did not pass or were measured: its statistic against its limit."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -58,7 +93,7 @@ class Failed(BaseModel):
 
 
 class Judged(BaseModel):
-    """What was said of one member."""
+    """What was said of one member; `since_ready_s` from its server's readiness to the verdict."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -70,6 +105,9 @@ class Judged(BaseModel):
     failed: tuple[Failed, ...]
     passed: int
     wall_s: float
+    profile: str = "tiny"
+    since_ready_s: float | None = None
+    kept: tuple[Failed, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -95,32 +133,35 @@ def read(path: Path) -> dict[tuple[str, int], Judged]:
 
 def judged(case: Case) -> Judged:
     """Make a member and judge it; again where the machine was too busy to measure."""
-    name, run, depth, parts = case
-    target = load_target(str(ROOT / "targets" / "tiny_llama"), "tiny")
+    target = load_target(str(ROOT / "targets" / "tiny_llama"), case.profile)
     for _ in range(TRIES):
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="zoo-") as place:
-            folder = Path(place) / name
-            members()[name].make(folder)
-            outcome, reason, checks = verdict(target, folder, depth, parts)
-        if outcome != "infrastructure":
+            folder = Path(place) / case.name
+            members()[case.name].make(folder)
+            said = verdict(target, folder, case.depth, case.parts)
+        if said.outcome != "infrastructure":
             break
-    failed = tuple(
-        Failed(name=c.name, statistic=c.statistic, limit=c.threshold, unit=c.unit, detail=c.detail, result=c.result)
-        for c in checks
-        if c.result in ("fail", "inconclusive")
-    )
-    passed = sum(check.result == "pass" for check in checks)
-    return Judged(name=name, run=run, depth=depth, parts=parts, outcome=outcome, reason=reason, failed=failed,
-                  passed=passed, wall_s=round(time.monotonic() - began, 1))  # fmt: skip
+    failed = tuple(_short(check) for check in said.checks if check.result in ("fail", "inconclusive"))
+    kept = tuple(_short(check) for check in said.checks if check.name.startswith(MEASURED) and check.result == "pass")
+    return Judged(
+        name=case.name, run=case.run, depth=case.depth, parts=case.parts, outcome=said.outcome, reason=said.reason,
+        failed=failed, passed=sum(check.result == "pass" for check in said.checks),
+        wall_s=round(time.monotonic() - began, 1), profile=case.profile, since_ready_s=said.since_ready_s, kept=kept,
+    )  # fmt: skip
 
 
-def verdict(target: Target, folder: Path, depth: str, parts: str) -> tuple[str, str, list[Check]]:
-    """Outcome, reason and checks of one candidate."""
+def _short(check: Check) -> Failed:
+    return Failed(name=check.name, statistic=check.statistic, limit=check.threshold, unit=check.unit,
+                  detail=check.detail, result=check.result)  # fmt: skip
+
+
+def verdict(target: Target, folder: Path, depth: str, parts: str) -> Said:
+    """What the gate says of one candidate."""
     records: list[Any] = []
     settings = Settings(target, folder, "", None, depth, folder.with_suffix(".json"), None, None, "")  # type: ignore[arg-type]
     outcome, reason = "accepted", ""
-    with closing(Session(settings, records.append)) as session:
+    with closing(Timed(settings, records.append)) as session:
         try:
             for step in _steps(session, target, parts):
                 step()
@@ -132,7 +173,8 @@ def verdict(target: Target, folder: Path, depth: str, parts: str) -> tuple[str, 
             outcome, reason = "inconclusive", str(error)
         except InfrastructureError as error:
             outcome, reason = "infrastructure", str(error)
-    return outcome, reason, [record for record in records if isinstance(record, Check)]
+        seconds = None if session.ready_at is None else round(time.monotonic() - session.ready_at, 2)
+    return Said(outcome, reason, tuple(record for record in records if isinstance(record, Check)), seconds)
 
 
 def _steps(session: Session, target: Target, parts: str) -> Iterator[Callable[[], None]]:
@@ -156,8 +198,9 @@ def wanted(options: argparse.Namespace) -> list[Case]:
     pool = kinds[options.kind]()
     chosen = [pool[name] for name in options.names or pool if name in pool]
     known = read(options.out)
-    cases = [(one.name, run, _depth(one, options), options.parts) for run in range(options.runs) for one in chosen]
-    return [case for case in cases if case[:2] not in known or options.again]
+    parts, profile = options.parts, options.profile
+    cases = [Case(one.name, run, _depth(one, options), parts, profile) for run in range(options.runs) for one in chosen]
+    return [case for case in cases if (case.name, case.run) not in known or options.again]
 
 
 def _depth(member: Member, options: argparse.Namespace) -> str:
@@ -184,6 +227,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", default=())
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--depth", choices=("auto", "quick", "full"), default="auto")
+    parser.add_argument("--profile", default="tiny")
     parser.add_argument("--parts", choices=("accuracy", "all"), default="all")
     parser.add_argument("--stop-after", type=float, default=1e9, help="seconds after which no further member begins")
     parser.add_argument("--at-once", type=int, default=2)
@@ -194,7 +238,8 @@ def main() -> None:
         for found in judged_all(wanted(options), options.at_once, options.stop_after):
             out.write(found.model_dump_json() + "\n")
             out.flush()
-            print(f"{'ok   ' if found.right else 'WRONG'} {found.name} [{found.depth} {found.wall_s:.0f} s] "
+            print(f"{'ok   ' if found.right else 'WRONG'} {found.name} [{found.depth} {found.wall_s:.0f} s, "
+                  f"{found.since_ready_s or 0:.1f} s from readiness] "
                   f"{found.outcome}: {found.reason[:150]}", flush=True)  # fmt: skip
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
 from engine import HONEST, Body, Bound
 
 from pytest_vibeserve.completions import Answer, Choice
-from pytest_vibeserve.judge import ContractBroken
+from pytest_vibeserve.judge import FIRST_LOOK, ContractBroken
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.probes import fresh
 from pytest_vibeserve.variants import Variant, honest
@@ -26,6 +27,18 @@ def test_honest_answers_are_accepted(bound: Bind, variant: Variant) -> None:
     server.engine.faults.variant = lambda body: variant
     server.judge.audit()
     assert {check.result for check in server.engine.checks} == {"pass"}
+
+
+@pytest.mark.parametrize("depth", ["quick", "full"])
+def test_what_is_gross_is_refused_after_a_handful_of_answers(bound: Bind, depth: Literal["quick", "full"]) -> None:
+    server, asked = bound(0), list[Body]()
+    server.engine.depth = depth
+    server.engine.faults.variant = lambda body: Variant("layer left out", skipped=1)
+    server.engine.faults.asked = lambda body: (asked.append(body), body)[1]
+    with pytest.raises(ContractBroken, match="layer 1 left out explains"):
+        server.judge.audit()
+    assert server.failed() == {"audit.request"}
+    assert len(asked) == FIRST_LOOK
 
 
 @pytest.mark.parametrize("seed", range(2))

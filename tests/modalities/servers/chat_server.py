@@ -1,6 +1,6 @@
 """A plain chat server and its dishonest brothers.
 
-chat_server.py MODEL [KIND]     prints its port
+chat_server.py MODEL [KIND [PORT]]     prints its port
 """
 
 from __future__ import annotations

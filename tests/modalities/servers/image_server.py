@@ -1,6 +1,6 @@
 """A plain image server on aiohttp and its dishonest brothers.
 
-image_server.py MODEL [KIND]     prints its port
+image_server.py MODEL [KIND [PORT]]     prints its port
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ async def serve(painter: Painter) -> None:
     app.add_routes([web.post("/v1/images/generations", painter.generate), web.get("/health", health)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     await site.start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()

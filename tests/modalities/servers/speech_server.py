@@ -1,6 +1,6 @@
 """A plain speech server on aiohttp, for whole clips and for streams, and its dishonest brothers.
 
-speech_server.py MODEL [KIND]     prints its port
+speech_server.py MODEL [KIND [PORT]]     prints its port
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ async def serve(ears: Ears) -> None:
     app.add_routes([web.get("/v1/audio/stream", ears.stream)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     await site.start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
