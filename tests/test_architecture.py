@@ -52,6 +52,17 @@ def test_an_import_that_points_upward_would_be_seen(tmp_path: Path) -> None:
     assert "errors" in ended.stdout
 
 
+def test_gitpython_is_used_and_kept_inside_one_module() -> None:
+    users = {
+        named(path)
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "git" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "git")
+    }
+    assert users == {"loop/vibeserve_loop/workspace.py"}
+
+
 def test_files_fit_on_a_few_screens() -> None:
     lengths = {named(path): len(path.read_text(encoding="utf-8").splitlines()) for path in [*SOURCES, *SHIPPED, *TESTS]}
     assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
