@@ -100,6 +100,7 @@ class Judge:
             agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "sampled")
             seed = self._bench.draws("sampled/ranks").getrandbits(32)
             checks = [*agreed, *sampled.checks(sampled.compare(self.auditor, answers, seed))]
+            checks += self.auditor.reported(answers, "sampled")
             failed = {check.name for check in checks if check.result == "fail"}
             if not failed or failed - soft:
                 break

@@ -101,6 +101,24 @@ class Auditor:
             example=shown(worst) if worst and broken else "",
         )
 
+    def reported(self, answers: Sequence[Answer], name: str) -> Iterator[Check]:
+        """No logprob that an answer reports lies further from the model's own than noise can explain.
+
+        However its tokens were chosen: logprobs are those before temperature, bias and truncation.
+        """
+        scored = [answer for answer in answers if answer.request.logprobs]
+        held = [item for item in self.gathered(scored, noise=False) if item.reports and not item.choice.retokenised]
+        if not held:
+            return
+        farthest = [float(np.nanmax(np.abs(item.errors))) for item in held]
+        broken = sum(far > self.limit for far in farthest)
+        worst = held[int(np.argmax(farthest))]
+        yield Check(
+            name=f"{name}.logprob-values", result="fail" if broken else "pass", statistic=max(farthest),
+            threshold=self.limit, unit="nats", example=misreported(worst) if broken else "",
+            detail=f"{broken} of {len(held)} answers report a logprob that is not the model's own",
+        )  # fmt: skip
+
     def retokenised(self, evidence: Sequence[Evidence], name: str) -> Check:
         """For servers without token ids: the first tokens of retokenised texts; later ones may be cut differently."""
         wrong = [item for item in evidence if item.margins[0] > self.limit]
@@ -213,6 +231,17 @@ def shown(item: Evidence) -> str:
         f"prompt {list(prompt[:12])}{'...' if len(prompt) > 12 else ''} ({len(prompt)} tokens), "
         f"answer token {position} is {item.context.output[position]}, the model says "
         f"{int(item.best[position])}, {float(item.margins[position]):.2f} logits above it"
+    )
+
+
+def misreported(item: Evidence) -> str:
+    """One burned example: the prompt, the logprob that lies furthest off, and the model's own."""
+    position, place = np.unravel_index(int(np.nanargmax(np.abs(item.errors))), item.errors.shape)
+    own, prompt = float(item.truth[position, place]), item.context.prompt
+    return (
+        f"prompt {list(prompt[:12])}{'...' if len(prompt) > 12 else ''} ({len(prompt)} tokens), at answer token "
+        f"{position} id {int(item.top[position, place])} has logprob {own + float(item.errors[position, place]):.2f} "
+        f"in the answer, {own:.2f} by the model"
     )
 
 

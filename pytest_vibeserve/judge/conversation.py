@@ -28,12 +28,16 @@ class Breached(AssertionError):
 
 
 class Conversation:
-    """Everything that the properties share; `heard` are greedy answers whose margins are audited at the end."""
+    """Everything that the properties share.
+
+    `heard` are greedy answers whose margins are audited at the end, `scored` those whose reported logprobs are.
+    """
 
     def __init__(self, bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> None:
         """Bind to a server; prompts come from the gate's secret, shapes from hypothesis."""
         self.bench, self.auditor, self.end_ids = bench, auditor, end_ids
         self.heard: list[Answer] = []
+        self.scored: list[Answer] = []
         self.draw: Any = None
         self._salt = bench.draws("interface").getrandbits(64)
         self._serial = 0
@@ -61,6 +65,8 @@ class Conversation:
                 raise Breached(breach.message, described(given))
             if given.request.temperature == 0 or given.request.top_k == 1:
                 self.heard.append(given)
+            if given.request.logprobs:
+                self.scored.append(given)
         return list(answers)
 
     def send(self, fields: dict[str, Any] | bytes, path: str = PATH, method: str = "POST") -> Reply:

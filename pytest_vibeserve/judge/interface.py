@@ -23,7 +23,7 @@ LONG = frozenset({"n", "seed", "unicode"})
 
 
 def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> Iterator[Check]:
-    """One check for each property, named `interface.<property>`, then the audit of every greedy answer heard."""
+    """One check for each property, named `interface.<property>`, then the audit of what was heard."""
     talk = Conversation(bench, auditor, end_ids)
     for name, wanted in {**PROPERTIES, **REFUSALS}.items():
         yield searched(talk, name, wanted)
@@ -31,6 +31,7 @@ def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) ->
     own = [item for item in heard if not item.choice.retokenised]
     if own:
         yield auditor.single(own, "interface")
+    yield from auditor.reported(talk.scored, "interface")
 
 
 def searched(talk: Conversation, name: str, wanted: Property) -> Check:

@@ -26,9 +26,15 @@ def max_tokens(talk: Conversation) -> None:
 
 
 def logprobs(talk: Conversation) -> None:
-    """`logprobs` from 0 to 5 give as many entries at every position, and agree with the ids."""
-    count = talk.draw(st.integers(0, 5))
-    talk.ask(talk.request(logprobs=count, stream=talk.draw(st.booleans()), max_tokens=4))
+    """`logprobs` from 0 to 5 give as many entries at every position, and agree with the ids.
+
+    They are the model's own, before temperature, bias and truncation, which is audited with all that is heard.
+    """
+    count, stream = talk.draw(st.integers(0, 5)), talk.draw(st.booleans())
+    talk.ask(talk.request(logprobs=count, stream=stream, max_tokens=4))
+    favoured = tuple((token, 2.0) for token in talk.random().sample(talk.bench.vocabulary.ordinary, 4))
+    shaped = talk.request(logprobs=5, stream=stream, max_tokens=4, top_k=talk.draw(st.sampled_from([0, 20])))
+    talk.ask(replace(shaped, temperature=talk.draw(st.sampled_from([0.5, 1.5])), logit_bias=favoured))
 
 
 def stop(talk: Conversation) -> None:

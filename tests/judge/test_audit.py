@@ -197,3 +197,24 @@ def _spoilt(answer: Answer, vocabulary: Vocabulary) -> Answer:
     changed = (*ids[:5], (ids[5] + 100) % 500 + 2, *ids[6:])
     choice = replace(answer.choices[0], ids=changed, text=vocabulary.decode(changed), logprobs=())
     return replace(answer, request=replace(answer.request, logprobs=None), choices=(choice,))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.5])
+def test_reported_logprobs_are_the_models_own_whatever_the_temperature(
+    bound: Bind, auditor: Auditor, temperature: float
+) -> None:
+    engine = bound(4).engine
+    given = [replace(one, logprobs=5, temperature=temperature) for one in fresh(engine, random.Random(4), 6, "load")]
+    answers = engine.ask(given)
+    assert [check.result for check in auditor.reported(answers, "sampled")] == ["pass"]
+    found = list(auditor.reported([_sharpened(answer) for answer in answers], "sampled"))
+    assert [check.result for check in found] == ["fail"]
+    assert "by the model" in found[0].example
+    assert list(auditor.reported([replace(answers[0], request=replace(given[0], logprobs=None))], "sampled")) == []
+
+
+def _sharpened(answer: Answer) -> Answer:
+    """The answer with its logprobs as they would be at half the temperature, but for their sum."""
+    choice = answer.choices[0]
+    said = tuple(replace(one, top=tuple((token, 2 * value) for token, value in one.top)) for one in choice.logprobs)
+    return replace(answer, choices=(replace(choice, logprobs=said),))
