@@ -57,7 +57,8 @@ class Runner:
         if self._load.is_open:
             self.count = max(2, math.ceil(self._load.rate * self.block_s))
         else:
-            part = sum(request.max_tokens for request in short) / sum(request.max_tokens for request in requests)
+            asked, whole = (sum(request.max_tokens for request in some) for some in (short, requests))
+            part = asked / whole if whole else 1.0
             fitting = math.ceil(len(requests) * part / max(traffic.wall_s, 1e-3) * self.block_s)
             self.count = min(max(fitting, streams, 2), LARGEST_BLOCK)
         self._rest()

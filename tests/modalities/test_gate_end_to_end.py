@@ -47,18 +47,18 @@ def test_load(evaluator: Evaluator) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A modality's target, its server's program, and a cheat among its kinds with the check that must see it."""
+    """A modality's target, its server's program, and a cheat among its kinds with the checks one of which sees it."""
 
     target: str
     program: str
     cheat: str
-    check: str
+    checks: tuple[str, ...]
 
 
 KINDS = {
-    "chat": Kind("tiny_chat", "chat_server.py", "filled", "audit.request"),
-    "speech": Kind("tiny_moonshine", "speech_server.py", "half-rate", "audit.request"),
-    "image": Kind("tiny_flow", "image_server.py", "fewer-steps", "audit.noise-ratio"),
+    "chat": Kind("tiny_chat", "chat_server.py", "filled", ("audit.request",)),
+    "speech": Kind("tiny_moonshine", "speech_server.py", "half-rate", ("audit.request",)),
+    "image": Kind("tiny_flow", "image_server.py", "fewer-steps", ("audit.noise-ratio", "audit.request")),
 }
 
 
@@ -110,5 +110,5 @@ def test_a_cheat_is_refused_for_what_it_does(name: str, depth: str, gates: Gates
         "--exitfirst", target=str(with_contract(kind, tmp_path)),
     )  # fmt: skip
     assert ended.code == ExitCode.REJECTED, ended.output
-    assert kind.check in {check.name for check in ended.report.verdict.checks if check.result == "fail"}
+    assert {check.name for check in ended.report.verdict.checks if check.result == "fail"} & set(kind.checks)
     assert not ended.report.measurements
