@@ -50,7 +50,8 @@ def spread(run: Run, limits: Limits) -> Check:
     """Tokens are not held back: neither the first until others join it, nor more at once than a step yields.
 
     How many may come together by accident follows from the run's own steps: as many as it made, over all streams, in
-    the time of a hiccup while somebody was served.  A lone stream waits for nobody: its tokens do not all come in the last moment of it either.
+    the time of a hiccup while somebody was served.  A lone stream waits for nobody: its tokens do not all come in the
+    last moment of it either.
     Streams too short to show either are not counted.
     """
     at_once = HICCUP_S * sum(answer.tokens for answer in run.answers) / max(run.served_s, 1e-6)
