@@ -20,6 +20,13 @@ from zoo_runs import MEASURED, Failed, Judged, read  # noqa: E402
 
 PLACE = ROOT / ".benchmarks" / "judge-rates"
 ZOO = PLACE.parent / "zoo.jsonl"
+DEEP = PLACE.parent / "zoo-full.jsonl"
+"""Honest servers at full depth: `zoo_runs.py .benchmarks/zoo-full.jsonl --kind honest --depth full`."""
+
+
+def everybody() -> list[Judged]:
+    """Every verdict about a member of the zoo."""
+    return [*read(ZOO).values(), *read(DEEP).values()]
 
 
 def _tallied(kind: str, ones: list[Judged]) -> Iterator[str]:
@@ -52,7 +59,7 @@ def margins() -> Iterator[str]:
     """How near honest servers come to the limits of what is measured, and how far beyond them cheats lie."""
     honest: dict[str, list[Failed]] = {}
     cheats: dict[str, list[Failed]] = {}
-    for one in read(ZOO).values():
+    for one in everybody():
         member = members()[one.name]
         for check in (*one.kept, *one.failed) if member.honest else one.seen:
             if check.statistic is not None and check.name.startswith(MEASURED):
@@ -93,11 +100,11 @@ def written() -> str:
         "| servers | depth | parts | verdicts of each | wrong verdicts | rate |\n|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str, str], list[Judged]] = {}
-    for one in read(ZOO).values():
+    for one in everybody():
         kind = "honest" if members()[one.name].honest else "cheats"
         groups.setdefault((kind, one.depth, one.parts), []).append(one)
     said += ["| " + " | ".join((*group, *_tallied(group[0], ones))) + " |" for group, ones in sorted(groups.items())]
-    wrong = Counter(one.name for one in read(ZOO).values() if not one.right)
+    wrong = Counter(one.name for one in everybody() if not one.right)
     said.append(
         "\nNot as wanted: " + (", ".join(f"{name} ({count})" for name, count in wrong.items()) or "none") + ".\n"
     )
