@@ -44,14 +44,15 @@ def timed_rows() -> Iterator[str]:
     yield "## Seconds from readiness to refusal\n"
     yield "`judge_rates.py first`: cheats visible on the first answers, on the target's own model of 27.8 M parameters,"
     yield "one at a time on two cores; the zoo's engine is plain numpy.\n"
-    yield "| server | depth | refused by | runs | median s | longest s |\n|---|---|---|---|---|---|"
+    yield "| server | depth | refused by | runs | median s | longest s | load average |\n|---|---|---|---|---|---|---|"
     groups: dict[tuple[str, str], list[Judged]] = {}
     for one in found:
         groups.setdefault((one.name, one.depth), []).append(one)
     for (name, depth), runs in groups.items():
         seconds = [one.since_ready_s or math.inf for one in runs]
         names = ", ".join(sorted({one.seen[0].name if one.seen else one.outcome for one in runs}))
-        yield f"| {name} | {depth} | {names} | {len(runs)} | {median(seconds):.1f} | {max(seconds):.1f} |"
+        load = _span([one.load for one in runs]) or "not noted"
+        yield f"| {name} | {depth} | {names} | {len(runs)} | {median(seconds):.1f} | {max(seconds):.1f} | {load} |"
     yield ""
 
 
