@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_vibeserve.completions import Answer
@@ -62,6 +63,20 @@ class Run:
         return 0 if repeating or answer.fault else len(answer.request.prompt_ids)
 
     @property
+    def served_s(self) -> float:
+        """Seconds in which at least one request was out: an open loop has pauses in which nobody asks for anything."""
+        return sum(_covered((answer.sent_s, answer.done_s) for answer in block.answers) for block in self.blocks)
+
+    @property
     def wall_s(self) -> float:
         """Seconds of all blocks."""
         return sum(block.wall_s for block in self.blocks)
+
+
+def _covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of spans."""
+    total = end = 0.0
+    for start, stop in sorted(spans):
+        total += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    return total

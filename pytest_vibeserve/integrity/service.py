@@ -131,8 +131,10 @@ def _longest_share(answers: Sequence[Answer]) -> float:
     """The largest latency of a request, or mean latency of the longer or the shorter half, over what is its share."""
     taken = np.array([answer.done_s - answer.sent_s for answer in answers])
     size = np.array([len(answer.request.prompt_ids) + answer.request.max_tokens for answer in answers], dtype=float)
-    # A longer request may take longer in proportion; a shorter one waits in the same queue as the others.
-    share = np.maximum(1.0, size / size.mean())
+    steps = np.array([answer.request.max_tokens for answer in answers], dtype=float)
+    # A longer request may take longer in proportion, be it tokens or steps that cost the time; a shorter one waits in
+    # the same queue as the others.
+    share = np.maximum(1.0, np.maximum(size / size.mean(), steps / max(steps.mean(), 1.0)))
     long = size > np.median(size)
     halves = [taken[half].mean() / share[half].mean() for half in (long, ~long) if half.any()]
     others = [taken[~half].mean() for half in (long, ~long) if half.any() and (~half).any()]

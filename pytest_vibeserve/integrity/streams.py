@@ -23,8 +23,8 @@ MOST = 0.5
 Honest ones do when the machine hiccups, hardly ever; where it is a server's own way nearly all do.
 """
 
-LEAST_STREAMS = 2
-"""Streams that could show something: one alone may have met a hiccup."""
+LEAST_STREAMS = 3
+"""Streams that could show something, of which more than one must: one may have met a hiccup."""
 
 LONG_ANSWER, PROMPT_A_TOKEN, LAST_PART = 8, 4, 0.1
 """An answer of so many tokens to a prompt of at most so many for each is not made in this last part of its time."""
@@ -50,10 +50,11 @@ def spread(run: Run, limits: Limits) -> Check:
     """Tokens are not held back: neither the first until others join it, nor more at once than a step yields.
 
     How many may come together by accident follows from the run's own steps: as many as it made, over all streams, in
-    the time of a hiccup.  A lone stream waits for nobody: its tokens do not all come in the last moment of it either.
+    the time of a hiccup while somebody was served.  A lone stream waits for nobody: its tokens do not all come in the
+    last moment of it either.
     Streams too short to show either are not counted.
     """
-    at_once = HICCUP_S * sum(answer.tokens for answer in run.answers) / max(run.wall_s, 1e-6)
+    at_once = HICCUP_S * sum(answer.tokens for answer in run.answers) / max(run.served_s, 1e-6)
     streams = [
         answer for answer in _streamed(run)
         if answer.tokens - len(answer.choices) > at_once or (_alone(run) and _is_long(answer))

@@ -20,6 +20,13 @@ from zoo_runs import MEASURED, Failed, Judged, read  # noqa: E402
 
 PLACE = ROOT / ".benchmarks" / "judge-rates"
 ZOO = PLACE.parent / "zoo.jsonl"
+DEEP = PLACE.parent / "zoo-full.jsonl"
+"""Honest servers at full depth: `zoo_runs.py .benchmarks/zoo-full.jsonl --kind honest --depth full`."""
+
+
+def everybody() -> list[Judged]:
+    """Every verdict about a member of the zoo."""
+    return [*read(ZOO).values(), *read(DEEP).values()]
 
 
 def _tallied(kind: str, ones: list[Judged]) -> Iterator[str]:
@@ -37,14 +44,15 @@ def timed_rows() -> Iterator[str]:
     yield "## Seconds from readiness to refusal\n"
     yield "`judge_rates.py first`: cheats visible on the first answers, on the target's own model of 27.8 M parameters,"
     yield "one at a time on two cores; the zoo's engine is plain numpy.\n"
-    yield "| server | depth | refused by | runs | median s | longest s |\n|---|---|---|---|---|---|"
+    yield "| server | depth | refused by | runs | median s | longest s | load average |\n|---|---|---|---|---|---|---|"
     groups: dict[tuple[str, str], list[Judged]] = {}
     for one in found:
         groups.setdefault((one.name, one.depth), []).append(one)
     for (name, depth), runs in groups.items():
         seconds = [one.since_ready_s or math.inf for one in runs]
         names = ", ".join(sorted({one.seen[0].name if one.seen else one.outcome for one in runs}))
-        yield f"| {name} | {depth} | {names} | {len(runs)} | {median(seconds):.1f} | {max(seconds):.1f} |"
+        load = _span([one.load for one in runs]) or "not noted"
+        yield f"| {name} | {depth} | {names} | {len(runs)} | {median(seconds):.1f} | {max(seconds):.1f} | {load} |"
     yield ""
 
 
@@ -52,7 +60,7 @@ def margins() -> Iterator[str]:
     """How near honest servers come to the limits of what is measured, and how far beyond them cheats lie."""
     honest: dict[str, list[Failed]] = {}
     cheats: dict[str, list[Failed]] = {}
-    for one in read(ZOO).values():
+    for one in everybody():
         member = members()[one.name]
         for check in (*one.kept, *one.failed) if member.honest else one.seen:
             if check.statistic is not None and check.name.startswith(MEASURED):
@@ -93,11 +101,11 @@ def written() -> str:
         "| servers | depth | parts | verdicts of each | wrong verdicts | rate |\n|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str, str], list[Judged]] = {}
-    for one in read(ZOO).values():
+    for one in everybody():
         kind = "honest" if members()[one.name].honest else "cheats"
         groups.setdefault((kind, one.depth, one.parts), []).append(one)
     said += ["| " + " | ".join((*group, *_tallied(group[0], ones))) + " |" for group, ones in sorted(groups.items())]
-    wrong = Counter(one.name for one in read(ZOO).values() if not one.right)
+    wrong = Counter(one.name for one in everybody() if not one.right)
     said.append(
         "\nNot as wanted: " + (", ".join(f"{name} ({count})" for name, count in wrong.items()) or "none") + ".\n"
     )

@@ -33,7 +33,7 @@ STARTER = ROOT / "targets" / "tiny_llama" / "starter"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 sys.path += [str(ROOT / "tests" / "servers" / "base"), str(STARTER)]
 
-from judge_page import PLACE, ZOO, lines_of, written  # noqa: E402
+from judge_page import DEEP, PLACE, ZOO, lines_of, written  # noqa: E402
 
 from pytest_vibeserve.judge import DOUBLINGS, FULL_PART  # noqa: E402
 from pytest_vibeserve.judge.audit import Auditor  # noqa: E402
@@ -215,6 +215,7 @@ def main() -> None:
         for kind, runs in RUNS.items():
             command = [sys.executable, script, str(ZOO), "--kind", kind, "--runs", str(runs)]
             subprocess.run([*command, *others], check=True)
+        subprocess.run([sys.executable, script, str(DEEP), "--kind", "honest", *others, "--depth", "full"], check=True)
 
 
 if __name__ == "__main__":

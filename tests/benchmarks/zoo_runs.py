@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -93,7 +94,7 @@ class Failed(BaseModel):
 
 
 class Judged(BaseModel):
-    """What was said of one member; `since_ready_s` from its server's readiness to the verdict."""
+    """What was said of one member; `since_ready_s` from its server's readiness to the verdict, `load` the machine's."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -108,6 +109,7 @@ class Judged(BaseModel):
     profile: str = "tiny"
     since_ready_s: float | None = None
     kept: tuple[Failed, ...] = ()
+    load: float | None = None
 
     @property
     def right(self) -> bool:
@@ -148,6 +150,7 @@ def judged(case: Case) -> Judged:
         name=case.name, run=case.run, depth=case.depth, parts=case.parts, outcome=said.outcome, reason=said.reason,
         failed=failed, passed=sum(check.result == "pass" for check in said.checks),
         wall_s=round(time.monotonic() - began, 1), profile=case.profile, since_ready_s=said.since_ready_s, kept=kept,
+        load=round(os.getloadavg()[0], 1),
     )  # fmt: skip
 
 
