@@ -20,6 +20,7 @@ from pytest_vibeserve.report import (
     Comparison,
     Environment,
     Hint,
+    Insight,
     Measurement,
     Report,
     Seed,
@@ -68,7 +69,7 @@ class Run:
 
 def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: CandidatePart, run: Run) -> Report:
     """The whole report of one session."""
-    comparisons = findings.of(Comparison)
+    comparisons, insights = findings.of(Comparison), findings.of(Insight)
     return Report(
         schema=SCHEMA,
         target=TargetPart(
@@ -85,6 +86,7 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         measurements=tuple(findings.of(Measurement)),
         comparison=comparisons[-1] if comparisons else None,
         hints=tuple(findings.of(Hint)),
+        insight=insights[-1] if insights else None,
         ceilings=tuple(dict.fromkeys(findings.of(Ceiling))),
         tests=tuple(findings.ran),
         expected=tuple(findings.expected),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vibeserve_loop.decision import gain_text
+from vibeserve_loop.hints import told_insight
 from vibeserve_loop.records import Assessment, Round
 from vibeserve_loop.report_page.facts import Run
 from vibeserve_loop.report_page.markup import Markup, Node, element, join
@@ -77,7 +78,12 @@ def _found(assessment: Assessment, limit: int) -> Markup:
         for hint in assessment.hints
     ]
     numbers = table(("measured", "value", "95 % interval", "unit"), measured) if measured else None
-    return join([*failed, numbers, element("ul", *hints) if hints else None])
+    inside = told_insight(assessment.insight, None) if assessment.insight else []
+    seen = element("ul", *(element("li", cut(line, limit)) for line in inside)) if inside else None
+    looked = (
+        element("details", element("summary", "Seen inside, in a profiled pass of its own"), seen) if seen else None
+    )
+    return join([*failed, numbers, element("ul", *hints) if hints else None, looked])
 
 
 def _patch(run: Run, record: Round, room: int) -> Markup:
