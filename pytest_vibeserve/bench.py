@@ -14,15 +14,16 @@ import pytest
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.integrity import idle_rate
 from pytest_vibeserve.load_generator import Exchange, LoadGenerator, Reply, Traffic, bottleneck
 from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.profiler import Observation
-from pytest_vibeserve.report import Ceiling, Check, Comparison, Hint, Insight, Measurement
+from pytest_vibeserve.report import Ceiling, Check, Comparison, Distribution, Hint, Measurement
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Secret, Vocabulary
 
-Record = Check | Measurement | Comparison | Hint | Ceiling | Insight
+Record = Check | Measurement | Comparison | Hint | Ceiling | Distribution | Insight
 Depth = Literal["quick", "full"]
 ENDING_S = 1.0
 """A connection that breaks is seen before the end of the process behind it."""

@@ -13,6 +13,7 @@ from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import REPEATS, Repeats, Runner
 from pytest_vibeserve.ceiling import ceiling, cost, share_of, step_floor_s
 from pytest_vibeserve.comparison import PAIRS_A_QUAD, Contest, Names, Rule
+from pytest_vibeserve.distributions import distributions
 from pytest_vibeserve.errors import ContractBroken
 from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
@@ -153,6 +154,8 @@ class Evaluator:
 
     def _measurements(self, load: Load, blocks: Sequence[Block]) -> None:
         target = self._bench.target
+        for distribution in distributions(load.name, blocks):
+            self._bench.record(distribution)
         for objective in target.objective:
             if objective.load == load.name:
                 self._bench.record(self._measurement(objective, load, blocks))

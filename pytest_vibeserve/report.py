@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
+from pytest_vibeserve.insight import Insight
 
 SCHEMA = 1
 Result = Literal["pass", "fail", "inconclusive", "skip"]
@@ -65,56 +66,18 @@ class Hint(_Record):
     text: str
 
 
-class Gap(_Record):
-    """Time in which no step of the model ran, by its cause, as a share of the wall."""
+class Distribution(_Record):
+    """All requests of a load by one latency (of `itl`: all gaps): counts over bins that grow by a fixed ratio.
 
-    cause: str
-    share: float
-    longest_ms: float
-
-
-class Operator(_Record):
-    """One operator or kernel: its share of the wall, its calls a second, and the share of its roofline where known."""
-
-    name: str
-    share: float
-    calls_per_s: float
-    roofline: float | None = None
-
-
-class Hypothesis(_Record):
-    """What could be done, the hint that it relieves, and by how much the headline could rise at the most."""
-
-    relieves: str
-    gain: float
-    text: str
-
-
-class Insight(_Record):
-    """What a separate profiled pass saw inside a candidate, in at most 2 kB of JSON; shares are of the wall.
-
-    `prefill`, `decode`, `host` and `idle` add up to 1; the first two are None where steps could not be told apart.
+    Bin k holds what lies from `first` * `ratio`**k on and below the next; what took for ever is `unanswered`.
     """
 
+    latency: str
     load: str
-    seconds: float
-    sources: tuple[str, ...] = ()
-    prefill: float | None = None
-    decode: float | None = None
-    host: float | None = None
-    idle: float | None = None
-    busy: float | None = Field(default=None, description="share of all cores used, or of the time a device computed")
-    launch_bound: float | None = Field(
-        default=None, description="share of the steps' time in which no operator without another below it ran"
-    )
-    gaps: tuple[Gap, ...] = ()
-    operators: tuple[Operator, ...] = ()
-    functions: tuple[tuple[str, float], ...] = Field(default=(), description="Python functions by share of samples")
-    occupancy: tuple[float, ...] = Field(default=(), description="streams in a decoding step, over eighths of the time")
-    gains: tuple[tuple[str, float], ...] = Field(default=(), description="by hint, how much the headline could rise")
-    hypotheses: tuple[Hypothesis, ...] = ()
-    memory_mb: float | None = Field(default=None, description="a device's peak, by the framework's own counter")
-    notes: tuple[str, ...] = Field(default=(), description="what could not be looked at, and why")
+    first: float = Field(description="lower end of the first bin, in milliseconds")
+    ratio: float
+    counts: tuple[int, ...]
+    unanswered: int = 0
 
 
 class Ceiling(_Record):
@@ -237,6 +200,7 @@ class Report(_Record):
     verdict: Verdict
     measurements: tuple[Measurement, ...] = ()
     comparison: Comparison | None = None
+    distributions: tuple[Distribution, ...] = ()
     hints: tuple[Hint, ...] = ()
     insight: Insight | None = Field(default=None, description="of the profiled pass, which is apart from all measured")
     ceilings: tuple[Ceiling, ...] = ()

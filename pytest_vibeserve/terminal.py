@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.judge.ratio import unseen_rate
-from pytest_vibeserve.report import Check, Comparison, Insight, Measurement, Report
+from pytest_vibeserve.report import Check, Comparison, Measurement, Report
 
 WORDS = {
     "accepted": "ACCEPTED",

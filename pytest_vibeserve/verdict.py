@@ -13,14 +13,15 @@ from typing import Literal
 
 from pytest_vibeserve.candidate import tree_digest
 from pytest_vibeserve.findings import Findings
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import (
     SCHEMA,
     CandidatePart,
     Ceiling,
     Comparison,
+    Distribution,
     Environment,
     Hint,
-    Insight,
     Measurement,
     Report,
     Seed,
@@ -85,6 +86,7 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         verdict=verdict(findings, settings.depth),
         measurements=tuple(findings.of(Measurement)),
         comparison=comparisons[-1] if comparisons else None,
+        distributions=tuple(findings.of(Distribution)),
         hints=tuple(findings.of(Hint)),
         insight=insights[-1] if insights else None,
         ceilings=tuple(dict.fromkeys(findings.of(Ceiling))),

@@ -10,8 +10,8 @@ from laboratory import laboratory
 from starter_edits import edited
 
 from pytest_vibeserve.errors import ExitCode
+from pytest_vibeserve.insight import Gap, Hypothesis, Insight, Operator
 from pytest_vibeserve.profiling.inside import LARGEST, _small
-from pytest_vibeserve.report import Gap, Hypothesis, Insight, Operator
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTER = ROOT / "targets" / "tiny_llama" / "starter"

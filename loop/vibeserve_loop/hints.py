@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_vibeserve.report import Insight, Operator
+from pytest_vibeserve.insight import Insight, Operator
 from vibeserve_loop.records import Issue, Round
 
 CONCERNS_OTHERS = 0.4

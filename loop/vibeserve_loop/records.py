@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pytest_vibeserve.report import Check, Comparison, Hint, Insight, Measurement, OutcomeName
+from pytest_vibeserve.insight import Insight
+from pytest_vibeserve.report import Check, Comparison, Hint, Measurement, OutcomeName
 from vibeserve_loop.proposals import Answer, Item, Proposal
 
 SCHEMA = 1

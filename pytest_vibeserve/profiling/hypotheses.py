@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_vibeserve.ceiling import Cost, prefill_s, step_s
+from pytest_vibeserve.insight import Hypothesis
 from pytest_vibeserve.machine_rates import Machine
 from pytest_vibeserve.profiling import shares
 from pytest_vibeserve.profiling.shares import Wall
 from pytest_vibeserve.profiling.spans import Recording, covered, length
 from pytest_vibeserve.profiling.stacks import Stacks
-from pytest_vibeserve.report import Hypothesis
 
 LEAST_GAIN = 1.03
 MOST = 3

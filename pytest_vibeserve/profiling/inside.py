@@ -16,6 +16,7 @@ from pytest_vibeserve.ceiling import cost
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.drafts import sent
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive, InfrastructureError
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.isolation.view import FINDINGS
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.machine_rates import machine
@@ -25,7 +26,6 @@ from pytest_vibeserve.profiling.recording import read_recording
 from pytest_vibeserve.profiling.spans import Recording, covered, length
 from pytest_vibeserve.profiling.stacks import Stacks, sampled
 from pytest_vibeserve.profiling.threads import Looks, looking
-from pytest_vibeserve.report import Insight
 from pytest_vibeserve.server import Server
 
 LOADED_S = 3.0

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 from pytest_vibeserve.ceiling import Cost, prefill_s, step_s
 from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.insight import Gap, Operator
 from pytest_vibeserve.machine_rates import Machine
 from pytest_vibeserve.profiling.spans import Recording, Span, covered, length, overlap
 from pytest_vibeserve.profiling.stacks import Stacks
 from pytest_vibeserve.profiling.threads import Looks
-from pytest_vibeserve.report import Gap, Operator
 
 ELEMENT_BYTES = 2
 SHOWN_OPERATORS = 5

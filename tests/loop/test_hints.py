@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from round_lab import a_round, assessed, starter, worked
 
-from pytest_vibeserve.report import Gap, Hypothesis, Insight, Operator
+from pytest_vibeserve.insight import Gap, Hypothesis, Insight, Operator
 from pytest_vibeserve.target import Target
 from vibeserve_loop.brief import insight_of, write_brief
 from vibeserve_loop.hints import changed, issues_of, told_insight
