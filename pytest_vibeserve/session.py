@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_vibeserve.bench import Bench, Contract, Record, Served
-from pytest_vibeserve.candidate import load_candidate, tree_digest
+from pytest_vibeserve.candidate import load_candidate, stated_needs, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.evaluator import Evaluator, Rival
 from pytest_vibeserve.judge import Judge, prepared
@@ -177,7 +177,8 @@ class Session:
         try:
             server = self._started(folder, None)
         except CandidateFailure as failure:
-            raise InfrastructureError(f"the baseline {folder.name} does not serve: {failure}") from failure
+            told = f"the baseline {folder.name} does not serve: {failure}{stated_needs(folder)}"
+            raise InfrastructureError(told) from failure
         bench = self._bench(server, lambda record: None)
         return Rival(bench, folder.name, tree_digest(folder), self._settings.alpha)
 
