@@ -36,6 +36,12 @@ def test_what_lies_in_a_step_is_not_idle_whatever_its_threads_do() -> None:
     assert looks.idle((0, 4), [(1, 2)]) == 0.5
 
 
+def test_a_machine_is_as_busy_as_its_running_threads_and_no_busier() -> None:
+    looks = Looks([(0.5, 1), (1.5, 5), (2.5, 0), (9.0, 2)])
+    assert looks.busy((0, 4), 2) == 0.5
+    assert looks.busy((20, 30), 2) is None
+
+
 def test_without_looks_nothing_is_known() -> None:
     with looking(0) as looks:
         pass

@@ -38,13 +38,12 @@ SHOWN_FUNCTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """What one pass saw, and the CPU seconds and time that it took."""
+    """What one pass saw."""
 
     recording: Recording
     looks: Looks
     stacks: Stacks
     answers: tuple[Answer, ...]
-    cores_used: float | None
 
 
 def insight(bench: Bench, load: Load) -> Insight:
@@ -76,15 +75,15 @@ def _passed(bench: Bench, load: Load) -> _Pass:
             count = max(load.concurrency, round(runner.count * LOADED_S / max(runner.block_s, 0.1)))
             draft = runner.draft(count)
             (control / "begin").touch()
-            begun, used = time.monotonic(), server.cpu_seconds()
+            begun = time.monotonic()
             with looking(server.root) as looks, sampled(server.root, spied) as stacks:
                 _, answers = sent(inner, load, draft, LONGEST_S)
-                ended, cpu_s = time.monotonic(), server.cpu_seconds() - used
+                ended = time.monotonic()
             (control / "end").touch()
             findings = server.temporary / FINDINGS
             _await_findings(findings)
             recording = read_recording(findings, load.concurrency, (begun, ended))
-        return _Pass(recording, looks, stacks, answers, cpu_s / max(ended - begun, 1e-9))
+        return _Pass(recording, looks, stacks, answers)
 
 
 def _await_findings(folder: Path) -> None:
@@ -128,7 +127,7 @@ def _distilled(bench: Bench, load: Load, found: _Pass) -> Insight:
 
 def _busy(recording: Recording, found: _Pass, backend: str) -> float | None:
     if backend == "cpu":
-        return min(1.0, found.cores_used / (os.cpu_count() or 1)) if found.cores_used is not None else None
+        return found.looks.busy(recording.window, os.cpu_count() or 1)
     return length(covered(recording.kernels)) / recording.seconds if recording.kernels else None
 
 

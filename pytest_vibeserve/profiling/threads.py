@@ -14,8 +14,6 @@ from pytest_vibeserve.isolation import processes
 PERIOD_S = 0.01
 RUNNING = (b"R", b"D")
 LISTED_EVERY = 25
-OWN = "vibeserve-profil"
-"""The kernel keeps 15 characters of a thread's name: the hook's own thread is not the server's work."""
 
 
 @dataclass(slots=True)
@@ -31,6 +29,11 @@ class Looks:
             return None
         still = [at for at, running in seen if not running and not any(a <= at <= b for a, b in within)]
         return len(still) / len(seen)
+
+    def busy(self, window: tuple[float, float], cores: int) -> float | None:
+        """Share of all cores that running threads took in a window; None unseen."""
+        seen = [min(running, cores) for at, running in self.moments if window[0] <= at <= window[1]]
+        return sum(seen) / len(seen) / cores if seen else None
 
 
 @contextmanager
@@ -67,6 +70,5 @@ def _files(root: int) -> Iterator[str]:
 
 def _runs(file: str) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError), open(file, "rb") as stat:
-        name, _, rest = stat.read().partition(b"(")[2].rpartition(b")")
-        return rest.split(None, 1)[0] in RUNNING and not name.startswith(OWN[:15].encode())
+        return stat.read().rpartition(b")")[2].split(None, 1)[0] in RUNNING
     return False
