@@ -39,6 +39,19 @@ def test_times_are_of_the_monotonic_clock(tmp_path: Path) -> None:
     assert found.window == pytest.approx((BASE * 1e-9 - CLOCK + 2, BASE * 1e-9 - CLOCK + 2.5))
 
 
+def test_what_a_profiler_delays_at_its_ends_is_outside_the_window(tmp_path: Path) -> None:
+    usual = [event("aten::add", 1000 * number, 900) for number in range(1, 399)]
+    found = read_trace(written(tmp_path, event("aten::add", -9e5, 2), *usual, event("aten::add", 9e5, 2)), CLOCK, 16)
+    assert found.window[1] - found.window[0] == pytest.approx(0.395, abs=0.005)
+
+
+def test_an_operator_that_the_profilers_end_cut_off_does_not_count(tmp_path: Path) -> None:
+    cut = event("aten::mm", 10, 9e6, [1, 4], [4, 4])
+    cut["args"]["finished"] = False
+    found = read_trace(written(tmp_path, event("aten::add", 0, 5), cut), CLOCK, 16)
+    assert [one.name for one in found.operators] == ["aten::add"]
+
+
 def test_a_step_goes_from_a_look_up_to_the_last_product_before_the_next(tmp_path: Path) -> None:
     events = [*a_step(0, [1, 23]), event("aten::argmax", 120, 20, [1, 512]), *a_step(200, [1, 1]), *a_step(400, [1, 1])]
     found = read_trace(written(tmp_path, *events, event("aten::embedding", 600, 10, [512, 64], [1, 1])), CLOCK, 16)
@@ -54,9 +67,10 @@ def test_more_tokens_than_streams_are_prefill(tmp_path: Path, indices: list[int]
     assert [step.name for step in read_trace(written(tmp_path, *events), CLOCK, 16).steps] == [phase]
 
 
-def test_only_operators_without_another_in_them_are_leaves_and_know_their_product(tmp_path: Path) -> None:
-    leaves = read_trace(written(tmp_path, *a_step(0, [3])), CLOCK, 16).operators
-    assert [leaf.name for leaf in leaves] == ["aten::embedding", "aten::addmm"]
+def test_a_product_counts_as_a_whole_and_any_other_operator_when_it_calls_none(tmp_path: Path) -> None:
+    others = [event("aten::softmax", 200, 20), event("aten::_softmax", 205, 10), event("aten::add", 208, 2)]
+    leaves = read_trace(written(tmp_path, *a_step(0, [3]), *others), CLOCK, 16).operators
+    assert [leaf.name for leaf in leaves] == ["aten::embedding", "aten::linear", "aten::add"]
     assert leaves[1].shapes == ((3, 64), (128, 64))
 
 

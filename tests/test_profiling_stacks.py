@@ -17,7 +17,9 @@ _bootstrap (threading.py:1002);run (generation.py:40);step (model.py:90);linear 
 _bootstrap (threading.py:1002);run (generation.py:40);_settle (scheduler.py:70);choose (sampling.py:31) 20
 run_forever (asyncio/base_events.py:603);_stream (server.py:70);write (aiohttp/web_response.py:440) 15
 run_forever (asyncio/base_events.py:603);_stream (server.py:71);write (aiohttp/web_response.py:441) 3
-run (generation.py:40);wait (threading.py:331) 500
+run (generation.py:40);Condition.wait (threading.py:331) 500
+run_forever (asyncio/base_events.py:603);EpollSelector.select (selectors.py:468) 300
+run (generation.py:40);wait (threading.py:331) 3
 _watch (sitecustomize.py:60) 40
 main (other.py:3) 2
 """.strip().splitlines()
@@ -38,7 +40,7 @@ def test_a_function_counts_over_all_its_lines() -> None:
 
 def test_threads_that_wait_and_the_hooks_own_are_no_work() -> None:
     found = Stacks()
-    read_stacks(LINES[4:6], found)
+    read_stacks(LINES[4:8], found)
     assert found.total == 0
 
 

@@ -60,9 +60,19 @@ def read_trace(path: Path, clock: float, concurrency: int) -> Trace:
         linked.update({event.link: event.span.shapes for event in events if event.span.name in PRODUCTS})
         steps += list(_steps([event.span for event in events], concurrency))
     on_device = tuple(replace(event.span, shapes=linked.get(event.link, ())) for event in kernels)
-    every = [event.span for events in threads.values() for event in events] + [event.span for event in kernels]
-    window = (min(s.start for s in every), max(s.end for s in every)) if every else (0.0, 0.0)
-    return Trace(tuple(leaves), tuple(steps), on_device, window)
+    return Trace(tuple(leaves), tuple(steps), on_device, _window([*leaves, *on_device]))
+
+
+def _window(spans: Sequence[Span]) -> tuple[float, float]:
+    """The time that most of the spans lie in: a profiler that begins or ends stalls a server, and that is not its own.
+
+    One in two hundred is left out at either end.
+    """
+    if not spans:
+        return 0.0, 0.0
+    out = len(spans) // 200
+    starts, ends = sorted(span.start for span in spans), sorted(span.end for span in spans)
+    return starts[out], ends[-1 - out]
 
 
 def _events(found: Sequence[Mapping[str, Any]], base: float) -> Iterator[_Event]:
@@ -71,6 +81,8 @@ def _events(found: Sequence[Mapping[str, Any]], base: float) -> Iterator[_Event]
         if one.get("ph") != "X" or category not in (*ON_HOST, *ON_DEVICE):
             continue
         said = one.get("args", {})
+        if said.get("finished") is False:
+            continue  # It was cut off by the profiler's end, which it then waited for.
         shapes = _shapes(said.get("Input Dims"))
         start = float(one["ts"]) * 1e-6 + base
         span = Span(start, start + float(one.get("dur", 0)) * 1e-6, str(one["name"]), shapes=shapes)
@@ -84,19 +96,21 @@ def _shapes(said: Any) -> Dimensions:
 
 
 def _leaves(events: Sequence[_Event]) -> Iterator[Span]:
-    """Operators that call no other, each with the operands of the product around it; events by their start."""
-    open_: list[tuple[Span, Dimensions]] = []
+    """Whole products, and of all others those operators that call no other; events by their start.
+
+    A product may compute by itself beside what it calls, so that what it calls is not all of it.
+    """
+    until = 0.0
     for place, event in enumerate(events):
         span = event.span
-        while open_ and open_[-1][0].end <= span.start:
-            open_.pop()
-        around = open_[-1][1] if open_ else ()
-        shapes = around or (span.shapes if span.name in PRODUCTS else ())
+        if event.category != "cpu_op" or span.start < until:
+            continue
         following = events[place + 1].span if place + 1 < len(events) else None
-        if following is not None and following.start < span.end:
-            open_.append((span, shapes))
-        elif event.category == "cpu_op":
-            yield replace(span, shapes=shapes)
+        if span.name in PRODUCTS:
+            until = span.end
+            yield span
+        elif following is None or following.start >= span.end:
+            yield replace(span, shapes=())
 
 
 def _steps(spans: Sequence[Span], concurrency: int) -> Iterator[Span]:

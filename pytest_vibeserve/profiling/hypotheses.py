@@ -63,10 +63,12 @@ def _of_steps(seen: Evidence) -> Iterator[Hypothesis]:
         yield _saving("step-overhead", lost, told)
     if reached is not None:
         slow = (seen.wall.model - lost) * (1 - reached)
-        told = f"the steps' operators reach {reached:.0%} of the machine: better kernels, packed weights"
+        told = f"the steps reach {reached:.0%} of the machine: better kernels, packed weights"
+        filled = min(1.0, (shares.rows(seen.recording) or 0.0) / seen.concurrency)
         if launching is None:
-            yield _saving("step-overhead", slow, told.replace("operators reach", "time is at best"))
-        yield _saving("batch-efficiency", slow, told)
+            # What a step loses without having much to do is its own cost; with many rows it is that of its products.
+            yield _saving("step-overhead", slow * (1 - filled), told)
+        yield _saving("batch-efficiency", slow * (1 if launching is not None else filled), told)
 
 
 def _prefill(seen: Evidence) -> Hypothesis:

@@ -28,7 +28,7 @@ KINDS = (
     ("model", re.compile(r"torch|transformers|mlx|model\.py|modeling|onnx|openvino|llama_cpp|vllm|sglang")),
 )
 """Kinds of work by what a frame's function or file is called; the frame nearest to the leaf decides."""
-WAITING = re.compile(r"^(wait|select|poll|_wait|get|acquire|epoll|sleep|_run_once)\b")
+WAITING = re.compile(r"^([\w.]*\.)?(_?wait|select|poll|get|acquire|epoll|sleep|_run_once|_wait_for_tstate_lock) ")
 HOOK = "sitecustomize.py"
 
 
