@@ -20,6 +20,7 @@ run_forever (asyncio/base_events.py:603);_stream (server.py:71);write (aiohttp/w
 run (generation.py:40);Condition.wait (threading.py:331) 500
 run_forever (asyncio/base_events.py:603);EpollSelector.select (selectors.py:468) 300
 run (generation.py:40);wait (threading.py:331) 3
+main (server.py:90);run_app (aiohttp/web.py:500);Runner.run (asyncio/runners.py:118) 70
 _watch (sitecustomize.py:60) 40
 main (other.py:3) 2
 """.strip().splitlines()
@@ -40,7 +41,7 @@ def test_a_function_counts_over_all_its_lines() -> None:
 
 def test_threads_that_wait_and_the_hooks_own_are_no_work() -> None:
     found = Stacks()
-    read_stacks(LINES[4:8], found)
+    read_stacks(LINES[4:9], found)
     assert found.total == 0
 
 

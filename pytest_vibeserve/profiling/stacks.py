@@ -29,6 +29,8 @@ KINDS = (
 )
 """Kinds of work by what a frame's function or file is called; the frame nearest to the leaf decides."""
 WAITING = re.compile(r"^([\w.]*\.)?(_?wait|select|poll|get|acquire|epoll|sleep|_run_once|_wait_for_tstate_lock) ")
+IN_A_LOOP = re.compile(r"^[\w.]*run\w* \((asyncio|uvloop)/")
+"""A loop written in C waits within the frame that has started it."""
 HOOK = "sitecustomize.py"
 
 
@@ -80,7 +82,9 @@ def read_stacks(lines: Sequence[str], found: Stacks) -> None:
     for line in lines:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
-        if not count.isdigit() or not stack or HOOK in stack or WAITING.match(frames[-1]):
+        if not count.isdigit() or not stack or HOOK in stack:
+            continue
+        if WAITING.match(frames[-1]) or IN_A_LOOP.match(frames[-1]):
             continue
         kind = next((name for frame in reversed(frames) for name, pattern in KINDS if pattern.search(frame)), "other")
         found.kinds[kind] += int(count)

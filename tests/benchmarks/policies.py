@@ -137,7 +137,7 @@ class ReplayGate:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run came to; `reach` is the judged round after which nine tenths of the best known gain were there."""
+    """What one run came to; `reach` is the judged round after which a share of the best known gain was there."""
 
     gain: float
     judged: int
@@ -178,7 +178,9 @@ def best_known() -> float:
     return math.prod([1.24, 3.13, 5.25, 1.059, 1.064, 1.082, 1.04])
 
 
-def replayed(policy: str, asked: bool, seed: int, rounds: int, folder: Path, seen: str = "outside") -> Result:
+def replayed(
+    policy: str, asked: bool, seed: int, rounds: int, folder: Path, *, seen: str = "outside", share: float = 0.9
+) -> Result:
     """One run of the real loop with the replayed gate; `asked` makes every plan an agent's call."""
     target = load_target("tiny_llama")
     known = techniques_for(target)
@@ -198,17 +200,17 @@ def replayed(policy: str, asked: bool, seed: int, rounds: int, folder: Path, see
     search = Search(shop, resolve.policy(policy, charter))
     for _ in search.events():
         pass
-    return result_of(shop.history.rounds, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S)
+    return result_of(shop.history.rounds, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S, share)
 
 
-def result_of(rounds: tuple[Round, ...], gain_of: Any) -> Result:
-    """The figures of one run; a gain is wrong when the truth is not above the base's."""
+def result_of(rounds: tuple[Round, ...], gain_of: Any, share: float = 0.9) -> Result:
+    """The figures of one run, its reach that of a share of the best; a gain is wrong when not above its base's."""
     found = account(rounds)
     kept = [r for r in lineage.judged_work(rounds) if r.decision.ruling == "accept"]
     best = lineage.incumbent(rounds)
     truth = {r.round: gain_of(r) for r in rounds if r.task.kind in ("starter", "work") and r.assessment}
     judged = lineage.judged_work(rounds)
-    near = [n for n, r in enumerate(judged, start=1) if r in kept and truth.get(r.round, 0) >= 0.9 * best_known()]
+    near = [n for n, r in enumerate(judged, start=1) if r in kept and truth.get(r.round, 0) >= share * best_known()]
     return Result(
         gain=truth[best.round] if best else 1.0, judged=len(judged), gates=sum(bool(r.assessment) for r in rounds),
         calls=found.calls, gains=len(kept), wrong=sum(truth[r.round] <= truth[r.task.base] for r in kept),
