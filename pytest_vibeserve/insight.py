@@ -41,7 +41,8 @@ class Insight(_Record):
     """
 
     load: str
-    seconds: float
+    seconds: float = Field(description="of the load that the shares speak of")
+    took_s: float = Field(default=0.0, description="of the whole pass, start and end of the server included")
     sources: tuple[str, ...] = ()
     prefill: float | None = None
     decode: float | None = None

@@ -56,8 +56,8 @@ def insight(bench: Bench, load: Load) -> Insight:
         found = _passed(bench, load)
     except (CandidateFailure, InfrastructureError, Inconclusive) as failure:
         told = f"the profiled pass did not come to an end: {failure}"[:200]
-        return Insight(load=load.name, seconds=round(time.monotonic() - began, 2), notes=(told,))
-    return _small(_distilled(bench, load, found))
+        return Insight(load=load.name, seconds=0.0, took_s=_since(began), notes=(told,))
+    return _small(_distilled(bench, load, found).model_copy(update={"took_s": _since(began)}))
 
 
 def _passed(bench: Bench, load: Load) -> _Pass:
@@ -140,6 +140,10 @@ def _small(found: Insight) -> Insight:
         found = found.model_copy(update={name: getattr(found, name)[:-1]})
         turn += 1
     return found
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 2)
 
 
 def _short(value: float | None) -> float | None:
