@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument("--share", type=float, default=0.75)
+    parser.add_argument("--only", choices=list(SEEN), action="append", help="one row")
     parser.add_argument("--policy", default="plain", choices=["plain", "agent", "evolve"])
     options = parser.parse_args()
     heads = (
@@ -47,12 +48,12 @@ def main() -> None:
     )  # fmt: skip
     print(f"| {' | '.join(heads)} |\n{'|-' * len(heads)}|")
     with tempfile.TemporaryDirectory() as scratch:
-        for seen, name in SEEN.items():
+        for seen in options.only or SEEN:
             found = [
                 replayed(options.policy, False, seed, options.rounds, Path(scratch), seen=seen, share=options.share)
                 for seed in range(options.seeds)
             ]
-            print(line(name, found, options.rounds), flush=True)
+            print(line(SEEN[seen], found, options.rounds), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_vibeserve.distributions import distribution
 from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import (
     CandidatePart,
     Ceiling,
@@ -118,6 +119,7 @@ class Sample:
             outcome="accepted", reason=text, measurements=measurements(value), comparison=comparison,
             failed=() if kept else (Check(name="some.check", result="fail", detail=text, example=text),),
             hints=(Hint(name="idle-cores", value=1.5, text=text),),
+            insight=Insight(load="c16", seconds=1, decode=value / 400, idle=0.1, notes=(text,)),
             command=f"pytest --vibeserve-candidate {number} {text}",
         )  # fmt: skip
         work = AgentResult(summary=text, techniques=(text,), spend=Spend(seconds=3, usd=0.25, tokens_in=10))
@@ -173,10 +175,10 @@ def test_a_page_tells_the_whole_run(tmp_path: Path) -> None:
     for told in (
         "The winner is round 3: x3.00", "2 of 3", "text 2", "0.25 USD", "x1.50 [", "+# round 3",
         "pytest --vibeserve-candidate 3", "10 MB at 10 GB/s", "30.0 %", "some.check", "cpu, 2 cores", "ttft_p50 at c16",
-        "itl at poisson", "6 were never answered",
+        "itl at poisson", "6 were never answered", "since the parent: decode 25% to 38%",
     ):  # fmt: skip
         assert told in seen.text, told
-    assert sum(tag == "details" for tag, _ in seen.tags) == 5
+    assert sum(tag == "details" for tag, _ in seen.tags) == 2 * 5
     titles = {"Improvement", "Rounds", "Latencies", "Trade-off", "Share of the bound", "Environment", "Do it again"}
     assert all(title in seen.text for title in titles)
 
