@@ -117,6 +117,8 @@ def _sampling(given: str) -> int:
     if (given or "1") not in {str(times) for times in range(1, MOST_SAMPLING + 1)}:
         raise UsageError(f"--vibeserve-sampling takes a whole number from 1 to {MOST_SAMPLING}, not {given!r}")
     return int(given or 1)
+
+
 def _insight(given: str) -> Literal["", "yes", "no"]:
     if given not in ("", "yes", "no"):
         raise UsageError(f"--vibeserve-insight takes yes or no, not {given!r}")
