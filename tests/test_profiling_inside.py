@@ -45,6 +45,7 @@ def test_a_quick_gate_that_is_asked_looks_inside_after_it_has_measured(gates: Ga
     assert "insight    " in ended.output
 
 
+@pytest.mark.slow
 def test_a_candidate_that_will_not_be_looked_at_is_judged_all_the_same(gates: Gates, lab: Path, tmp_path: Path) -> None:
     shy = edited(STARTER, tmp_path / "shy")
     (shy / "environment.py").write_text((shy / "environment.py").read_text() + SHY)
@@ -55,6 +56,7 @@ def test_a_candidate_that_will_not_be_looked_at_is_judged_all_the_same(gates: Ga
     assert ended.report.insight.hypotheses == ()
 
 
+@pytest.mark.slow
 def test_a_quick_gate_looks_inside_only_when_it_is_asked(gates: Gates, lab: Path) -> None:
     ended = gates.run(STARTER, str(lab / "test_performance.py"), target=str(lab))
     assert ended.report.measurements
