@@ -47,7 +47,8 @@ def test_a_quick_gate_that_is_asked_looks_inside_after_it_has_measured(gates: Ga
 
 @pytest.mark.slow
 def test_a_candidate_that_will_not_be_looked_at_is_judged_all_the_same(gates: Gates, lab: Path, tmp_path: Path) -> None:
-    shy = edited(STARTER, tmp_path / "shy")
+    shy = tmp_path / "shy"
+    edited(STARTER, shy)
     (shy / "environment.py").write_text((shy / "environment.py").read_text() + SHY)
     ended = gates.run(shy, "--vibeserve-insight=yes", target=str(lab))
     assert ended.code == ExitCode.ACCEPTED, ended.output
