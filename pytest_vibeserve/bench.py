@@ -14,15 +14,16 @@ import pytest
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.integrity import idle_rate
 from pytest_vibeserve.load_generator import Exchange, LoadGenerator, Reply, Traffic, bottleneck
 from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.profiler import Observation
-from pytest_vibeserve.report import Ceiling, Check, Comparison, Hint, Measurement
+from pytest_vibeserve.report import Ceiling, Check, Comparison, Distribution, Hint, Measurement
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Secret, Vocabulary
 
-Record = Check | Measurement | Comparison | Hint | Ceiling
+Record = Check | Measurement | Comparison | Hint | Ceiling | Distribution | Insight
 Depth = Literal["quick", "full"]
 ENDING_S = 1.0
 """A connection that breaks is seen before the end of the process behind it."""
@@ -76,7 +77,11 @@ class Wire(Protocol):
         """What a reply says."""
 
 
-Launcher = Callable[[Path], AbstractContextManager[Served]]
+class Launcher(Protocol):
+    """Starts the same candidate once more on a folder of the model; `hook` is a folder of the profiled pass."""
+
+    def __call__(self, model: Path, hook: Path | None = None) -> AbstractContextManager[Served]:
+        """The server, for as long as the context lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +126,20 @@ class Bench:
         """Keep a check or a measurement for the report."""
         self._record(record)
 
+    @property
+    def can_relaunch(self) -> bool:
+        """Whether the candidate can be started once more."""
+        return self._launch is not None
+
     @contextmanager
-    def relaunched(self, model: Path) -> Iterator[Bench]:
-        """The candidate started afresh on a folder of the model, in the block; skips where it cannot be started."""
+    def relaunched(self, model: Path, hook: Path | None = None) -> Iterator[Bench]:
+        """The candidate started afresh on a folder of the model, in the block; skips where it cannot be started.
+
+        `hook` is shown to it as the folder of the profiled pass.
+        """
         if self._launch is None:
             pytest.skip("a server that already runs cannot be started again on other weights")
-        with self._launch(model) as server, closing(Bench(self.contract, server, self._record)) as bench:
+        with self._launch(model, hook) as server, closing(Bench(self.contract, server, self._record)) as bench:
             yield bench
 
     def notice_idling(self) -> None:

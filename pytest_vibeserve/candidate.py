@@ -15,7 +15,7 @@ from pytest_vibeserve.errors import CandidateFailure, UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.source_tree import faults, tree_digest
 
-__all__ = ["CANDIDATE_FILE", "Build", "Candidate", "Serve", "load_candidate", "tree_digest"]
+__all__ = ["CANDIDATE_FILE", "Build", "Candidate", "Serve", "load_candidate", "stated_needs", "tree_digest"]
 
 CANDIDATE_FILE = "candidate.toml"
 PLACEHOLDERS = ("model", "host", "port")
@@ -111,6 +111,14 @@ def load_candidate(folder: Path) -> Candidate:
     if found:
         raise CandidateFailure("candidate", "; ".join(found))
     return Candidate(folder.resolve(), parsed.serve, parsed.build, tree_digest(folder))
+
+
+def stated_needs(folder: Path) -> str:
+    """What a baseline's README.md says that it **Needs**, as the rest of a message; "" where it says nothing."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.search(r"\*\*Needs\*\*(.*?)(\n\s*\n|\Z)", text, re.DOTALL)
+    return f"\nIt needs {' '.join(found[1].split())}" if found else ""
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import REPEATS, Repeats, Runner
 from pytest_vibeserve.ceiling import ceiling, cost, share_of, step_floor_s
 from pytest_vibeserve.comparison import PAIRS_A_QUAD, Contest, Names, Rule
+from pytest_vibeserve.distributions import distributions
 from pytest_vibeserve.errors import ContractBroken
 from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block, measure
 from pytest_vibeserve.modalities import Judging
 from pytest_vibeserve.profiler import Observation, hints
+from pytest_vibeserve.profiling import insight
 from pytest_vibeserve.report import Check, Measurement, Result
 from pytest_vibeserve.statistics import ALPHA, rate_interval
 from pytest_vibeserve.stopping import EFFORTS
@@ -38,25 +40,44 @@ class Rival:
 class Evaluator:
     """What a test asks for by the fixture `evaluator`; `measure` takes one load of the target."""
 
-    def __init__(self, bench: Bench, judge: Judging, rival: Rival | None, benchmark: Any) -> None:
-        """Bind to one server; `benchmark` is pytest-benchmark's fixture, which times and stores each repeat."""
+    def __init__(
+        self, bench: Bench, judge: Judging, rival: Rival | None, benchmark: Any, *, looks_inside: bool = False
+    ) -> None:
+        """Bind to one server; `benchmark` is pytest-benchmark's fixture, which times and stores each repeat.
+
+        With `looks_inside` a profiled pass follows the headline's load.
+        """
         self._bench, self._judge, self._rival, self._benchmark = bench, judge, rival, benchmark
+        self._looks_inside = looks_inside
 
     def measure(self, name: str) -> None:
         """Measure one load of the target and record every objective at it; ContractBroken when an answer fails."""
         load = self._bench.target.load_named(name)
+        is_better = self._measured(load)
+        # A quick gate is asked for its insight by a search, which goes on from what is better only.
+        if (
+            self._looks_inside
+            and name == self._bench.target.headline.load
+            and (is_better or self._bench.depth == "full")
+        ):
+            self._bench.server.pause()
+            self._bench.record(insight(self._bench, load))
+            self._bench.server.resume()
+
+    def _measured(self, load: Load) -> bool:
+        """Measure one load; whether nothing speaks against the candidate as the next one to go on from."""
         if self._rival:
             self._rival.bench.server.pause()
-        if self._rival and name == self._bench.target.headline.load:
-            self._compared(load, self._rival)
-            return
+        if self._rival and load.name == self._bench.target.headline.load:
+            return self._compared(load, self._rival)
         runner = Runner(self._bench, load)
         runner.warm_up()
         repeats = Repeats(runner, REPEATS[self._bench.depth])
         cpu_s = self._repeat(repeats, REPEATS[self._bench.depth])
         self._judged(load, repeats.blocks, cpu_s)
+        return True
 
-    def _compared(self, load: Load, rival: Rival) -> None:
+    def _compared(self, load: Load, rival: Rival) -> bool:
         """Measured in turns with the rival, each asleep while the other serves."""
         ours = Runner(self._bench, load, pausing=True)
         theirs = Runner(rival.bench, load, pausing=True, rival=rival.name)
@@ -73,7 +94,9 @@ class Evaluator:
         self._bench.server.resume()
         self._judged(load, contest.blocks, cpu_s)
         spared = "" if theirs.logprobs else " (spared logprobs, which it refuses)"
-        self._bench.record(contest.comparison(Names(rival.name + spared, rival.tree)))
+        found = contest.comparison(Names(rival.name + spared, rival.tree))
+        self._bench.record(found)
+        return found.conclusion == "better"
 
     def _judged(self, load: Load, blocks: Sequence[Block], cpu_s: float | None) -> None:
         self._integrity(self._run(load, blocks, cpu_s))
@@ -131,6 +154,8 @@ class Evaluator:
 
     def _measurements(self, load: Load, blocks: Sequence[Block]) -> None:
         target = self._bench.target
+        for distribution in distributions(load.name, blocks):
+            self._bench.record(distribution)
         for objective in target.objective:
             if objective.load == load.name:
                 self._bench.record(self._measurement(objective, load, blocks))

@@ -10,13 +10,14 @@ from typing import TypeVar
 import pytest
 
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive, InfrastructureError, UsageError
-from pytest_vibeserve.report import Ceiling, Check, Comparison, Hint, Measurement
+from pytest_vibeserve.insight import Insight
+from pytest_vibeserve.report import Ceiling, Check, Comparison, Distribution, Hint, Measurement
 
 PROPERTY = "vibeserve"
 INFRASTRUCTURE = "vibeserve-infrastructure"
 USAGE = "vibeserve-usage"
-KINDS = {kind.__name__: kind for kind in (Check, Measurement, Comparison, Hint, Ceiling)}
-Record = Check | Measurement | Comparison | Hint | Ceiling
+KINDS = {kind.__name__: kind for kind in (Check, Measurement, Comparison, Hint, Ceiling, Distribution, Insight)}
+Record = Check | Measurement | Comparison | Hint | Ceiling | Distribution | Insight
 
 
 def pack(record: Record) -> str:
@@ -30,7 +31,7 @@ def unpack(text: str) -> Record:
     return KINDS[kind].model_validate_json(data)
 
 
-Kind = TypeVar("Kind", Check, Measurement, Comparison, Hint, Ceiling)
+Kind = TypeVar("Kind", Check, Measurement, Comparison, Hint, Ceiling, Distribution, Insight)
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ OPTIONS = (
     ("github-benchmark", "FILE", "also write them for github-action-benchmark: FILE.bigger.json, FILE.smaller.json"),
     ("alpha", "SHARE", "chance of a wrong 'better' against the baseline, over all looks at it (default: 0.025)"),
     ("sampling", "TIMES", "audit so many times as many answers (default: 1, or what a scan of the source asks for)"),
+    ("insight", "yes|no", "look inside the candidate in a pass of its own, unmeasured (default: at full depth only)"),
     ("server-log", "FILE", "keep the candidate's own output here"),
     ("nonce", "TEXT", "a word to find again in the report"),
 )

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
+from pytest_vibeserve.insight import Insight
 
 SCHEMA = 1
 Result = Literal["pass", "fail", "inconclusive", "skip"]
@@ -63,6 +64,20 @@ class Hint(_Record):
     name: str
     value: float
     text: str
+
+
+class Distribution(_Record):
+    """All requests of a load by one latency (of `itl`: all gaps): counts over bins that grow by a fixed ratio.
+
+    Bin k holds what lies from `first` * `ratio`**k on and below the next; what took for ever is `unanswered`.
+    """
+
+    latency: str
+    load: str
+    first: float = Field(description="lower end of the first bin, in milliseconds")
+    ratio: float
+    counts: tuple[int, ...]
+    unanswered: int = 0
 
 
 class Ceiling(_Record):
@@ -185,7 +200,9 @@ class Report(_Record):
     verdict: Verdict
     measurements: tuple[Measurement, ...] = ()
     comparison: Comparison | None = None
+    distributions: tuple[Distribution, ...] = ()
     hints: tuple[Hint, ...] = ()
+    insight: Insight | None = Field(default=None, description="of the profiled pass, which is apart from all measured")
     ceilings: tuple[Ceiling, ...] = ()
     tests: tuple[str, ...] = Field(default=(), description="node ids that ran")
     expected: tuple[str, ...] = Field(default=(), description="node ids that were collected to run")

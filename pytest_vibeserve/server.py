@@ -21,7 +21,7 @@ from pytest_vibeserve.isolation.interpreter import offered
 from pytest_vibeserve.isolation.levels import NAMESPACED, errand, level_for, places
 from pytest_vibeserve.isolation.network import HOST, listeners
 from pytest_vibeserve.isolation.supervised import Supervised
-from pytest_vibeserve.isolation.view import View, resolved
+from pytest_vibeserve.isolation.view import View, resolved, scratch
 from pytest_vibeserve.log import Log
 from pytest_vibeserve.shared_server import SharedServer
 from pytest_vibeserve.source_tree import remove_tree, tree_digest
@@ -38,12 +38,15 @@ class Launch:
     """How a candidate is started: longest start (seconds), memory limit (GiB, None for none), its log, and isolation.
 
     `isolation` is one of `levels.WISHES`: "auto" is the best level here, "strict" that or InfrastructureError.
+    `hook` is a folder that the profiled pass shows to it, `wrapper` the words of a profiler before its command.
     """
 
     startup_s: float
     memory_gib: float | None
     log: Path
     isolation: str = "auto"
+    hook: Path | None = None
+    wrapper: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Server:
             log = Log(launch.log)
             if candidate.build is not None:
                 build(candidate.build, level, view, log)
-            view = replace(view, model=model.resolve(), writable=False)
+            view = replace(view, model=model.resolve(), writable=False, hook=launch.hook)
             server = cls._served(candidate, level, view, launch, log)
             undo.pop_all()
         return server
@@ -94,7 +97,7 @@ class Server:
         digest = tree_digest(view.code)
         for _ in range(_PORTS_TRIED):
             port = _PORT if level in NAMESPACED else free_port()
-            asked = replace(_errand(candidate, level, view, port, log), ready_within_s=limit)
+            asked = replace(_errand(candidate, level, view, port, log, launch.wrapper), ready_within_s=limit)
             begun = time.monotonic()
             with ExitStack() as undo:
                 run = undo.enter_context(Supervised(asked))
@@ -117,6 +120,18 @@ class Server:
     def shared(self) -> SharedServer:
         """The same server for another process of this user."""
         return SharedServer(self.host, self.port, self.netns_pid, self.isolation, self._run.root)
+
+    @property
+    def root(self) -> int:
+        """The process below which all of its processes are."""
+        return self._run.root
+
+    @property
+    def temporary(self) -> Path:
+        """Where this process finds the candidate's own temporary folder."""
+        if self.isolation in NAMESPACED:
+            return Path(f"/proc/{self._run.root}/root{scratch()}")
+        return Path(self._run.errand.remove) / "tmp"
 
     def alive(self) -> bool:
         """Whether the candidate's main process still runs."""
@@ -168,12 +183,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _errand(candidate: Candidate, level: str, view: View, port: int, log: Log) -> Errand:
+def _errand(candidate: Candidate, level: str, view: View, port: int, log: Log, wrapper: tuple[str, ...] = ()) -> Errand:
     code, model = places(level, view)
     command = resolved(candidate.serve.command_line(model, HOST, port), offered())
     check_program("serve.command", command[0], view.code, code)
     log.begin(f"serve: {' '.join(command)}")
-    asked = errand(level, view, command, log.path)
+    asked = errand(level, view, (*wrapper, *command), log.path)
     return replace(asked, port=port, route=candidate.serve.ready)
 
 

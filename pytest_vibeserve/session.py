@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_vibeserve.bench import Bench, Contract, Record, Served
-from pytest_vibeserve.candidate import load_candidate, tree_digest
+from pytest_vibeserve.candidate import load_candidate, stated_needs, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.evaluator import Evaluator, Rival
 from pytest_vibeserve.judge import Judge, prepared
 from pytest_vibeserve.modalities import Judging, judge_of, wire_of
+from pytest_vibeserve.profiling.nsight import nsight_command
 from pytest_vibeserve.reference import model_folder
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.scan import Suspicion, scan
@@ -110,9 +111,9 @@ class Session:
         return self._started(self._settings.candidate, self._settings.server_log)
 
     @contextmanager
-    def _again(self, model: Path) -> Iterator[Served]:
+    def _again(self, model: Path, hook: Path | None = None) -> Iterator[Served]:
         assert self._settings.candidate is not None
-        server = self._start(self._settings.candidate, model, None)
+        server = self._start(self._settings.candidate, model, None, hook)
         try:
             yield server
         finally:
@@ -123,14 +124,18 @@ class Session:
         self._stack.callback(server.stop)
         return server
 
-    def _start(self, folder: Path, model: Path, log: Path | None) -> Server:
+    def _start(self, folder: Path, model: Path, log: Path | None, hook: Path | None = None) -> Server:
         limits = self._settings.target.limits
         candidate = load_candidate(folder)
         if log is None:
             scratch = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="vibeserve-log-"))
             log = Path(scratch) / "server.log"
         isolation = "strict" if self._settings.strict else "auto"
-        launch = Launch(startup_s=limits.startup_s, memory_gib=limits.memory_gib, log=log, isolation=isolation)
+        wrapper = nsight_command(self._settings.target.hardware.backend) if hook else ()
+        launch = Launch(
+            startup_s=limits.startup_s, memory_gib=limits.memory_gib, log=log, isolation=isolation, hook=hook,
+            wrapper=wrapper,
+        )  # fmt: skip
         server = Server.start(candidate, model, launch=launch)
         if folder == self._settings.candidate:
             self._served.append(server)
@@ -172,7 +177,8 @@ class Session:
         try:
             server = self._started(folder, None)
         except CandidateFailure as failure:
-            raise InfrastructureError(f"the baseline {folder.name} does not serve: {failure}") from failure
+            told = f"the baseline {folder.name} does not serve: {failure}{stated_needs(folder)}"
+            raise InfrastructureError(told) from failure
         bench = self._bench(server, lambda record: None)
         return Rival(bench, folder.name, tree_digest(folder), self._settings.alpha)
 
@@ -186,7 +192,7 @@ class Session:
     def evaluating(self, benchmark: Any) -> Iterator[Evaluator]:
         """An Evaluator that has the server to itself; pytest-benchmark's fixture may be None."""
         with self._turn(fcntl.LOCK_EX):
-            yield Evaluator(self.bench, self.judge, self.rival, benchmark)
+            yield Evaluator(self.bench, self.judge, self.rival, benchmark, looks_inside=self._settings.looks_inside)
 
     @contextmanager
     def _turn(self, kind: int) -> Iterator[None]:

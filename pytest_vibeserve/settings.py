@@ -38,6 +38,12 @@ class Settings:
     github_benchmark: Path | None = None
     alpha: float = ALPHA
     sampling: int = 1
+    insight: Literal["", "yes", "no"] = ""
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether a profiled pass is made: as asked, else at full depth; a running server cannot be started again."""
+        return self.candidate is not None and (self.insight == "yes" or (not self.insight and self.depth == "full"))
 
     @property
     def command(self) -> str:
@@ -52,6 +58,7 @@ class Settings:
         if self.baseline and self.alpha != ALPHA:
             parts += ["--vibeserve-alpha", f"{self.alpha:g}"]
         parts += ["--vibeserve-sampling", str(self.sampling)] if self.sampling > 1 else []
+        parts += ["--vibeserve-insight", self.insight] if self.insight else []
         parts += ["--vibeserve-strict"] if self.strict else []
         return shlex.join(parts)
 
@@ -90,6 +97,7 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
         github_benchmark=base / option("github-benchmark") if option("github-benchmark") else None,
         alpha=_alpha(option("alpha")),
         sampling=_sampling(option("sampling")),
+        insight=_insight(option("insight")),
     )
 
 
@@ -109,6 +117,12 @@ def _sampling(given: str) -> int:
     if (given or "1") not in {str(times) for times in range(1, MOST_SAMPLING + 1)}:
         raise UsageError(f"--vibeserve-sampling takes a whole number from 1 to {MOST_SAMPLING}, not {given!r}")
     return int(given or 1)
+
+
+def _insight(given: str) -> Literal["", "yes", "no"]:
+    if given not in ("", "yes", "no"):
+        raise UsageError(f"--vibeserve-insight takes yes or no, not {given!r}")
+    return cast("Literal['', 'yes', 'no']", given)
 
 
 def _is_yes(said: str) -> bool:

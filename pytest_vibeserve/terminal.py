@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.judge.ratio import unseen_rate
 from pytest_vibeserve.report import Check, Comparison, Measurement, Report
 
@@ -41,8 +42,7 @@ def lines(report: Report) -> Iterator[str]:
     for ceiling in report.ceilings:
         if report.headline and (ceiling.metric, ceiling.load) == (report.headline.metric, report.headline.load):
             yield f"ceiling    {ceiling.value:,.0f} {ceiling.unit}: {ceiling.derivation}"
-    for hint in sorted(report.hints, key=lambda h: -h.value)[:3]:
-        yield f"hint       {hint.name}: {hint.text}"
+    yield from _hints(report)
     yield f"seed       sha256 {report.seed.commitment[:16]}... was committed to before the run"
     yield f"again      {report.command}"
 
@@ -93,6 +93,20 @@ def _comparison(found: Comparison) -> str:
         f"its {found.metric} at {found.load} ({values}), "
         f"{found.conclusion}, {found.pairs} interleaved pairs{dropped}, {found.ended}{related}"
     )
+
+
+def _hints(report: Report) -> Iterator[str]:
+    for hint in sorted(report.hints, key=lambda h: -h.value)[:3]:
+        yield f"hint       {hint.name}: {hint.text}"
+    if report.insight:
+        yield f"insight    {_insight(report.insight)}"
+
+
+def _insight(found: Insight) -> str:
+    shares = (("prefill", found.prefill), ("decode", found.decode), ("host", found.host), ("idle", found.idle))
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares if share is not None)
+    best = f"; at most x{found.hypotheses[0].gain:.2f}: {found.hypotheses[0].text}" if found.hypotheses else ""
+    return _plain(f"{told}{best}" if told else "; ".join(found.notes))
 
 
 def _number(value: float) -> str:

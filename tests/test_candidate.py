@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_vibeserve.candidate import load_candidate, tree_digest
+from pytest_vibeserve.candidate import load_candidate, stated_needs, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, UsageError
 from pytest_vibeserve.source_tree import copy_tree
 
@@ -30,6 +30,12 @@ def folder(tmp_path: Path) -> Path:
     (made / "candidate.toml").write_text(GOOD)
     (made / "server.py").write_text("print('hello')\n")
     return made
+
+
+def test_what_a_baseline_needs_is_read_from_its_readme(folder: Path) -> None:
+    assert stated_needs(folder) == ""
+    (folder / "README.md").write_text("# X\n\nWords.\n\n**Needs** an NVIDIA GPU and\n`x` 3.\n\n**Served** all.\n")
+    assert stated_needs(folder) == "\nIt needs an NVIDIA GPU and `x` 3."
 
 
 def refusal(folder: Path) -> str:

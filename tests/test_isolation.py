@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_the_environment_is_the_documented_one(inside: Inside) -> None:
     wanted = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
     extra = {"PWD", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"}
     assert set(names) - extra == wanted | {"PYTHONDONTWRITEBYTECODE"}
+
+
+def test_a_profiled_pass_shows_its_hook_and_lets_nobody_write_there(level: str, view: View, tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.mkdir(mode=0o755)
+    (hook / "begin").touch()
+    snippet = """
+        place = os.environ["PYTHONPATH"]
+        try:
+            open(os.path.join(place, "own"), "w")
+            written = True
+        except OSError:
+            written = False
+        answer = [os.listdir(place), written, os.path.dirname(os.environ["VIBESERVE_PROFILE"]) == os.environ["TMPDIR"]]
+        """
+    seen = outcome(level, replace(view, hook=hook), snippet)
+    assert seen == [["begin"], False, True]
 
 
 def test_the_host_is_not_named(inside: Inside) -> None:

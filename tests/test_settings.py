@@ -94,12 +94,30 @@ def test_a_chance_of_error_that_is_none_is_refused(read: Read, alpha: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("options", "looks"),
+    [({}, True), ({"depth": "quick"}, False), ({"depth": "quick", "insight": "yes"}, True), ({"insight": "no"}, False)],
+)
+def test_a_full_gate_looks_inside_and_a_quick_one_when_asked(read: Read, options: dict[str, str], looks: bool) -> None:
+    assert read(target="tiny_llama", candidate="mine", **options).looks_inside is looks
+
+
+def test_a_server_that_already_runs_is_not_looked_into(read: Read) -> None:
+    assert not read(target="tiny_llama", url="http://127.0.0.1:8000", insight="yes").looks_inside
+
+
+def test_an_insight_is_asked_for_by_yes_or_no(read: Read) -> None:
+    with pytest.raises(UsageError, match="takes yes or no"):
+        read(target="tiny_llama", candidate="mine", insight="maybe")
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"candidate": "mine"},
         {"candidate": "with space", "baseline": "starter", "depth": "quick", "profile": "tiny"},
         {"url": "http://127.0.0.1:8000", "depth": "quick"},
         {"candidate": "mine", "baseline": "starter", "alpha": "0.001"},
+        {"candidate": "mine", "depth": "quick", "insight": "yes"},
     ],
 )
 def test_the_command_does_the_same_again(read: Read, tmp_path: Path, options: dict[str, str]) -> None:

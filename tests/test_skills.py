@@ -27,6 +27,8 @@ HINTS = {
     "idle-cores",
     "host-overhead",
     "batch-efficiency",
+    "sampling-overhead",
+    "http-overhead",
 }
 COMPILED = "compiled-step"
 # An order in which a person would apply them; another one must serve as well.

@@ -42,7 +42,7 @@ class Gate:
     """The gate for one target; `home`, outside every workspace, gets gate.ini and is where the process runs.
 
     `strict` accepts nothing that ran unisolated.  A `reviewer` reads the change first, and may only have more audited
-    or ask for a person.
+    or ask for a person.  `insight` asks a quick gate too for a profiled pass of what is kept.
     """
 
     target: Target
@@ -50,6 +50,7 @@ class Gate:
     command: tuple[str, ...] = ()
     strict: bool = False
     reviewer: tuple[str, ...] = ()
+    insight: bool = False
 
     def assess(self, case: Case) -> Assessment:
         """Judge and measure; UsageError when the gate was asked wrongly, an `infrastructure` outcome when it failed."""
@@ -97,6 +98,7 @@ class Gate:
             "server-log": str((case.folder / "server.log").resolve()),
             "nonce": nonce,
             "sampling": str(sampling) if sampling > 1 else "",
+            "insight": "yes" if self.insight else "",
             "alpha": f"{case.alpha:.6g}" if case.alpha and case.baseline else "",
         }
         for name, value in values.items():
@@ -115,6 +117,7 @@ def summary_of(report: Report) -> Assessment:
         measurements=tuple(m.model_copy(update={"samples": ()}) for m in report.measurements),
         comparison=report.comparison,
         hints=report.hints,
+        insight=report.insight,
         target_digest=report.target.digest + report.target.suite_digest,
         tree=report.candidate.tree,
         command=report.command,

@@ -9,6 +9,7 @@ from string import Template
 from pytest_vibeserve.target import Target
 from vibeserve_loop import lineage
 from vibeserve_loop.decision import gain_text
+from vibeserve_loop.hints import told_insight
 from vibeserve_loop.orders import steering
 from vibeserve_loop.records import Round, Task
 from vibeserve_loop.roles import Brief
@@ -58,6 +59,13 @@ def profile(record: Round) -> list[str]:
     return hints + values
 
 
+def insight_of(rounds: Sequence[Round], record: Round) -> list[str]:
+    """What the profiled pass saw inside a round's code, and what changed since its parent; nothing without one."""
+    found = record.assessment.insight if record.assessment else None
+    above = rounds[record.task.base].assessment if record.task.kind == "work" else None
+    return told_insight(found, above.insight if above else None) if found else []
+
+
 def _work_facts(task: Task, rounds: Sequence[Round]) -> str:
     """The sections that only some tasks have: the plan, what is mended, the profile, others' code, what people said."""
     parts: list[tuple[str, list[str]]] = []
@@ -69,6 +77,8 @@ def _work_facts(task: Task, rounds: Sequence[Round]) -> str:
         refused = rounds[task.start]
         why = _failures([refused]) or [refused.decision.reason]
         parts.append((f"Attempt {task.attempt}: mend the code of round {task.start}, which was refused", why))
+    inside = insight_of(rounds, rounds[task.base])
+    parts.append((f"Inside round {task.base}, by a profiled pass of its own", inside))
     if plan and plan.profile:
         parts.append((f"The whole profile of round {task.base}", profile(rounds[task.base])))
     shown = [f"{told(rounds[n])}; `git diff {rounds[task.base].commit} {rounds[n].commit}`" for n in task.inspirations]

@@ -9,7 +9,7 @@ from pytest_vibeserve.target import Target
 from vibeserve_loop import lineage
 from vibeserve_loop.accounts import left_of
 from vibeserve_loop.backlog import board
-from vibeserve_loop.brief import common_words, filled, profile, sections, told
+from vibeserve_loop.brief import common_words, filled, insight_of, profile, sections, told
 from vibeserve_loop.orders import in_force, steering
 from vibeserve_loop.plan_answer import PLAN_FILE
 from vibeserve_loop.proposals import Answer, Item
@@ -33,6 +33,7 @@ def _facts(rounds: Sequence[Round], settings: Settings) -> str:
         ("Why your last answer was not followed", bad),
         ("The backlog", [_issue(item) for item in board(rounds)]),
         ("The profile of the incumbent", profile(best) if best else []),
+        ("Inside the incumbent, by a profiled pass of its own", insight_of(rounds, best) if best else []),
         ("Accepted rounds to go back to", [told(record) for record in kept]),
         ("Plateau", [f"{lineage.fruitless(rounds)} rounds without a gain; {settings.knobs.patience} end the search"]),
         ("What is left of the budget", [left_of(in_force(settings, rounds), rounds) or "no limit was set"]),

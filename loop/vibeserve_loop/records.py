@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import Check, Comparison, Hint, Measurement, OutcomeName
 from vibeserve_loop.proposals import Answer, Item, Proposal
 
@@ -175,6 +176,7 @@ class Assessment(_Record):
     measurements: tuple[Measurement, ...] = ()
     comparison: Comparison | None = None
     hints: tuple[Hint, ...] = ()
+    insight: Insight | None = None
     target_digest: str = ""
     tree: str = ""
     command: str = ""

@@ -104,7 +104,7 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         target = load_target(settings.target, settings.profile)
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
-        gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer)
+        gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer, insight=True)
         workspace = Workspace(folder.workspace)
         yield Search(Workshop(settings, folder, target, history, workspace, gate, crew, sandbox), policy)
 

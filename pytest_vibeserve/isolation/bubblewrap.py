@@ -16,6 +16,7 @@ from pytest_vibeserve.isolation.supervisor import FILTER_FD, STATUS_FD
 from pytest_vibeserve.isolation.view import (
     CODE,
     HOME,
+    HOOK,
     NOBODY,
     TEMPORARY,
     View,
@@ -24,6 +25,7 @@ from pytest_vibeserve.isolation.view import (
     hidden_folders,
     identity_files,
     model_mounts,
+    profiled,
     scratch,
 )
 
@@ -99,7 +101,8 @@ class CommandLine:
             yield from ("--remount-ro", str(path))
         for link in offered().links:
             yield from ("--symlink", os.readlink(link), str(link))
-        for name, value in environment(offered(), HOME, scratch()).items():
+        chosen = environment(offered(), HOME, scratch()) | profiled(self._view, HOOK, scratch())
+        for name, value in chosen.items():
             yield from ("--setenv", name, value)
 
     def _own(self) -> Iterator[str]:
@@ -108,6 +111,8 @@ class CommandLine:
         if view.model is not None:
             for source, place in model_mounts(view.model):
                 yield from ("--ro-bind", self._source(source), place)
+        if view.hook is not None:
+            yield from ("--ro-bind", self._source(view.hook), HOOK)
 
 
 @cache

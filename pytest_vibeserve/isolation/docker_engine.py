@@ -16,6 +16,7 @@ from pytest_vibeserve.isolation.supervisor import STATUS_FD
 from pytest_vibeserve.isolation.view import (
     CODE,
     HOME,
+    HOOK,
     TEMPORARY,
     View,
     accelerators,
@@ -23,6 +24,7 @@ from pytest_vibeserve.isolation.view import (
     hidden_folders,
     identity_files,
     model_mounts,
+    profiled,
     scratch,
 )
 
@@ -103,7 +105,7 @@ def command_line(view: View, command: tuple[str, ...]) -> CommandLines:
         name=name,
         command=command,
         folder=CODE,
-        environment=environment(python, HOME, scratch()),
+        environment=environment(python, HOME, scratch()) | profiled(view, HOOK, scratch()),
         links={**_system_links(), **{str(link): os.readlink(link) for link in python.links}},
         binds=tuple(_binds(view)),
         temporary=TEMPORARY,
@@ -132,3 +134,5 @@ def _binds(view: View) -> Iterator[Bind]:
     if view.model is not None:
         for source, place in model_mounts(view.model):
             yield Bind(str(source), place)
+    if view.hook is not None:
+        yield Bind(str(view.hook), HOOK)

@@ -15,7 +15,7 @@ from pytest_vibeserve.isolation import bubblewrap, docker_engine, seatbelt
 from pytest_vibeserve.isolation.errand import Errand
 from pytest_vibeserve.isolation.interpreter import offered, readable_by_anybody
 from pytest_vibeserve.isolation.supervised import Supervised
-from pytest_vibeserve.isolation.view import CODE, MODEL, NOBODY, TEMPORARY, View, environment
+from pytest_vibeserve.isolation.view import CODE, MODEL, NOBODY, TEMPORARY, View, environment, profiled
 from pytest_vibeserve.source_tree import remove_tree
 
 SEPARATE: Final = "bwrap, separate uid"
@@ -116,8 +116,8 @@ def _beside_the_gate(level: str, view: View, common: Errand) -> Errand:
     for folder in (home, temporary):
         remove_tree(folder)
         folder.mkdir(mode=0o700)
-    pairs = environment(offered(), str(home), str(temporary)).items()
-    listed = tuple(f"{name}={value}" for name, value in pairs)
+    chosen = environment(offered(), str(home), str(temporary)) | profiled(view, str(view.hook), str(temporary))
+    listed = tuple(f"{name}={value}" for name, value in chosen.items())
     argv = seatbelt.command_line(view, common.argv, (home, temporary)) if level == SEATBELT else common.argv
     common = replace(common, isolated=False, hard=level == UNISOLATED and sys.platform == "linux", temporary=())
     return replace(common, argv=argv, environment=listed, folder=str(view.code))

@@ -11,6 +11,8 @@ from pytest_vibeserve.isolation.interpreter import SYSTEM, Interpreter, offered
 
 CODE = "/candidate"
 MODEL = "/model"
+HOOK = "/hook"
+FINDINGS = "vibeserve-profile"
 HOME = "/home/candidate"
 NOBODY = 65534
 TEMPORARY = ("/dev/shm", "/tmp", "/var/tmp", HOME)
@@ -27,7 +29,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 class View:
     """The code (a private copy), the model (None while building), a private folder of the gate, and a memory limit.
 
-    `memory` is in bytes, 0 for none; it also caps what the temporary folders may hold.
+    `memory` is in bytes, 0 for none; it also caps what the temporary folders may hold. `hook` is the folder of a
+    profiled pass: what lies there looks on from inside and writes below the candidate's temporary folder.
     """
 
     code: Path
@@ -35,6 +38,7 @@ class View:
     private: Path
     memory: int = 0
     writable: bool = False
+    hook: Path | None = None
 
 
 def environment(interpreter: Interpreter, home: str, temporary: str) -> dict[str, str]:
@@ -52,6 +56,11 @@ def environment(interpreter: Interpreter, home: str, temporary: str) -> dict[str
     if accelerators():
         chosen.update((name, os.environ[name]) for name in PASSED_ON if name in os.environ)
     return chosen
+
+
+def profiled(view: View, place: str, temporary: str) -> dict[str, str]:
+    """What the environment holds besides in a profiled pass, its hook being at `place`; nothing otherwise."""
+    return {"PYTHONPATH": place, "VIBESERVE_PROFILE": f"{temporary}/{FINDINGS}"} if view.hook else {}
 
 
 def accelerators() -> list[Path]:

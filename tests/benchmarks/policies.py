@@ -26,6 +26,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "loop")]
 
+from pytest_vibeserve.insight import Insight  # noqa: E402
 from pytest_vibeserve.report import Comparison, Hint, Measurement  # noqa: E402
 from pytest_vibeserve.target import Target, load_target  # noqa: E402
 from vibeserve_loop import lineage, resolve  # noqa: E402
@@ -99,13 +100,15 @@ class ReplayAgent:
 class ReplayGate:
     """The throughput that the factors give, with the noise of an interleaved comparison drawn from the run's seed."""
 
-    def __init__(self, target: Target, seed: int) -> None:
-        self._target, self._draw = target, random.Random(f"gate/{seed}")
+    def __init__(self, target: Target, seed: int, seen: str = "outside") -> None:
+        """`seen` is what the gate tells beside its measurements: nothing, hints from outside, or an insight too."""
+        self._target, self._draw, self._seen = target, random.Random(f"gate/{seed}"), seen
 
     def assess(self, case: Any) -> Assessment:
         """Accept always; better, when the interval at the case's own confidence is above 1."""
         value, marks = true_value(case.candidate), applied(case.candidate)
-        hints = hints_after(marks)
+        hints = hints_after(marks) if self._seen != "nothing" else ()
+        insight = insight_after(marks) if self._seen == "inside" else None
         headline = self._target.headline
         measured = Measurement(
             metric=headline.metric, load=headline.load, value=value, low=value * 0.95, high=value * 1.05,
@@ -114,7 +117,7 @@ class ReplayGate:
         compared = self._compared(case, value) if case.baseline else None
         return Assessment(
             outcome="accepted", reason="replayed", depth=case.depth, measurements=(measured,), comparison=compared,
-            hints=hints,
+            hints=hints, insight=insight,
         )  # fmt: skip
 
     def _compared(self, case: Any, value: float) -> Comparison:
@@ -134,7 +137,7 @@ class ReplayGate:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run came to; `reach` is the judged round after which nine tenths of the best known gain were there."""
+    """What one run came to; `reach` is the judged round after which a share of the best known gain was there."""
 
     gain: float
     judged: int
@@ -163,24 +166,33 @@ def hints_after(marks: list[str]) -> tuple[Hint, ...]:
     return tuple(Hint(name=name, value=value, text=f"{name} {value}") for name, value in values.items())
 
 
+def insight_after(marks: list[str]) -> Insight:
+    """What a profiled pass saw inside code with the last of its techniques."""
+    skills = {"", *(name.partition(":")[0] for name in marks)}
+    gains = [row["gains"] for row in EFFECTS["insight"] if row["after"] in skills][-1]
+    return Insight(load="c16", seconds=3.0, gains=tuple(gains.items()))
+
+
 def best_known() -> float:
     """The product of every factor above 1 that can stand together."""
     return math.prod([1.24, 3.13, 5.25, 1.059, 1.064, 1.082, 1.04])
 
 
-def replayed(policy: str, asked: bool, seed: int, rounds: int, folder: Path) -> Result:
+def replayed(
+    policy: str, asked: bool, seed: int, rounds: int, folder: Path, *, seen: str = "outside", share: float = 0.9
+) -> Result:
     """One run of the real loop with the replayed gate; `asked` makes every plan an agent's call."""
     target = load_target("tiny_llama")
     known = techniques_for(target)
     knobs = Knobs()
     charter = Charter(knobs, target.objective, () if asked else known, ("replay",), asked, seed)
     rule = Charter(knobs, target.objective, known, ("replay",), False, seed)
-    name = f"{policy}-{asked}-{seed}"
+    name = f"{policy}-{asked}-{seed}-{seen}"
     settings = Settings(
         id=name, created=1.7e9, target=str(target.folder), policy=policy, seed=seed, knobs=knobs, max_rounds=rounds
     )
     run = create(settings, folder)
-    agent, gate = ReplayAgent(known, rule), ReplayGate(target, seed)
+    agent, gate = ReplayAgent(known, rule), ReplayGate(target, seed, seen)
     shop = Workshop(
         settings, run, target, History(run.rounds, repair=True), Workspace(run.workspace), gate,  # type: ignore[arg-type]
         Crew((("replay", agent),), agent), resolve.sandbox("none"),
@@ -188,17 +200,17 @@ def replayed(policy: str, asked: bool, seed: int, rounds: int, folder: Path) -> 
     search = Search(shop, resolve.policy(policy, charter))
     for _ in search.events():
         pass
-    return result_of(shop.history.rounds, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S)
+    return result_of(shop.history.rounds, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S, share)
 
 
-def result_of(rounds: tuple[Round, ...], gain_of: Any) -> Result:
-    """The figures of one run; a gain is wrong when the truth is not above the base's."""
+def result_of(rounds: tuple[Round, ...], gain_of: Any, share: float = 0.9) -> Result:
+    """The figures of one run, its reach that of a share of the best; a gain is wrong when not above its base's."""
     found = account(rounds)
     kept = [r for r in lineage.judged_work(rounds) if r.decision.ruling == "accept"]
     best = lineage.incumbent(rounds)
     truth = {r.round: gain_of(r) for r in rounds if r.task.kind in ("starter", "work") and r.assessment}
     judged = lineage.judged_work(rounds)
-    near = [n for n, r in enumerate(judged, start=1) if r in kept and truth.get(r.round, 0) >= 0.9 * best_known()]
+    near = [n for n, r in enumerate(judged, start=1) if r in kept and truth.get(r.round, 0) >= share * best_known()]
     return Result(
         gain=truth[best.round] if best else 1.0, judged=len(judged), gates=sum(bool(r.assessment) for r in rounds),
         calls=found.calls, gains=len(kept), wrong=sum(truth[r.round] <= truth[r.task.base] for r in kept),

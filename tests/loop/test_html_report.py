@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -13,12 +14,15 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_vibeserve.distributions import distribution
 from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import (
     CandidatePart,
     Ceiling,
     Check,
     Comparison,
+    Distribution,
     Environment,
     Hint,
     Measurement,
@@ -55,6 +59,15 @@ def measurements(value: float) -> tuple[Measurement, ...]:
     return rate, wait
 
 
+def distributions(value: float) -> tuple[Distribution, ...]:
+    found = []
+    for load in ("c1", "c16", "poisson"):
+        for latency in ("ttft", "tpot", "itl", "e2e_latency"):
+            times = [9000 / value * 1.05 ** (n % 37 - 18) for n in range(400)]
+            found.append(distribution(latency, load, [*times, math.inf] if latency == "ttft" else times))
+    return tuple(found)
+
+
 def compared(value: float, base: float) -> Comparison:
     gain = value / base
     return Comparison(
@@ -73,6 +86,7 @@ def gate_report(number: int, value: float, text: str) -> Report:
             packages={"numpy": "2"},
         ),
         verdict=Verdict(outcome="accepted", reason="every check passed"), measurements=measurements(value),
+        distributions=distributions(value),
         ceilings=(Ceiling(metric="rate", load="c16", value=1000, unit="tok/s", derivation="10 MB at 10 GB/s"),),
         command=f"pytest --vibeserve-candidate {number}",
     )  # fmt: skip
@@ -105,6 +119,7 @@ class Sample:
             outcome="accepted", reason=text, measurements=measurements(value), comparison=comparison,
             failed=() if kept else (Check(name="some.check", result="fail", detail=text, example=text),),
             hints=(Hint(name="idle-cores", value=1.5, text=text),),
+            insight=Insight(load="c16", seconds=1, decode=value / 400, idle=0.1, notes=(text,)),
             command=f"pytest --vibeserve-candidate {number} {text}",
         )  # fmt: skip
         work = AgentResult(summary=text, techniques=(text,), spend=Spend(seconds=3, usd=0.25, tokens_in=10))
@@ -160,9 +175,10 @@ def test_a_page_tells_the_whole_run(tmp_path: Path) -> None:
     for told in (
         "The winner is round 3: x3.00", "2 of 3", "text 2", "0.25 USD", "x1.50 [", "+# round 3",
         "pytest --vibeserve-candidate 3", "10 MB at 10 GB/s", "30.0 %", "some.check", "cpu, 2 cores", "ttft_p50 at c16",
+        "itl at poisson", "6 were never answered", "since the parent: decode 25% to 38%",
     ):  # fmt: skip
         assert told in seen.text, told
-    assert sum(tag == "details" for tag, _ in seen.tags) == 5
+    assert sum(tag == "details" for tag, _ in seen.tags) == 2 * 5
     titles = {"Improvement", "Rounds", "Latencies", "Trade-off", "Share of the bound", "Environment", "Do it again"}
     assert all(title in seen.text for title in titles)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_vibeserve.report import Distribution
 from vibeserve_loop.report_page.markup import Markup, element, join
 
 WIDTH, HEIGHT = 560, 300
@@ -107,6 +108,33 @@ def strips(rows: Sequence[tuple[str, Sequence[tuple[str, Sequence[float]]]]], un
     return element("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=f"samples in {unit}")
 
 
+def ridges(rows: Sequence[tuple[str, Sequence[tuple[str, Distribution]]]], unit: str) -> Markup:
+    """For each row a name and one or two distributions, (class, counts), over one logarithmic axis.
+
+    Heights are shares of each distribution's requests; a stroke marks the median, a dot the 99th percentile.
+    """
+    edges = [edge for _, groups in rows for _, one in groups if one.counts for edge in (one.first, _end(one))]
+    if not edges:
+        return element("p", "No latency was measured.", class_="faint")
+    bounds, left, each = (min(edges), max(edges)), 208, 46
+    across = _log_scale(bounds, left, WIDTH - RIGHT)
+    height = each * len(rows) + 40
+    parts: list[Markup] = []
+    for tick in _ticks(bounds):
+        x = across(tick)
+        parts.append(element("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=4, y2=height - 34, class_="axis"))
+        parts.append(element("text", short(tick), x=f"{x:.1f}", y=height - 18, text_anchor="middle"))
+    for number, (name, groups) in enumerate(rows):
+        foot = each * (number + 1)
+        parts.append(element("text", name, x=0, y=foot - 12))
+        highest = max((max(one.counts) / sum(one.counts) for _, one in groups if one.counts), default=1.0)
+        for style, one in groups:
+            if one.counts:
+                parts.append(_ridge(one, style, across, (foot, (each - 8) / highest)))
+    parts.append(element("text", unit, x=WIDTH - RIGHT, y=height - 3, text_anchor="end", class_="faint"))
+    return element("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=f"distributions in {unit}")
+
+
 def shares(rows: Sequence[tuple[str, str, float]]) -> Markup:
     """Bars of (name, class, share of a bound, 0 to 1)."""
     height, left = 26 * len(rows) + 6, 230
@@ -123,6 +151,37 @@ def shares(rows: Sequence[tuple[str, str, float]]) -> Markup:
 def short(value: float) -> str:
     """A number in about three digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _ridge(one: Distribution, style: str, across: Callable[[float], float], place: tuple[float, float]) -> Markup:
+    """The outline of one distribution on its foot, `place` being the foot and the height of a share of 1."""
+    (foot, tall), total = place, sum(one.counts)
+    points = [(across(one.first), foot)]
+    for number, count in enumerate(one.counts):
+        low, high = (across(one.first * one.ratio ** (number + step)) for step in (0, 1))
+        points += [(low, foot - tall * count / total), (high, foot - tall * count / total)]
+    outline = " ".join(f"{x:.0f},{y:.0f}" for x, y in [*points, (across(_end(one)), foot)])
+    middle, tail = (f"{across(quantile(one, share)):.1f}" for share in (0.5, 0.99))
+    title = f"median {short(quantile(one, 0.5))} ms, 99th percentile {short(quantile(one, 0.99))} ms of {total}"
+    return join([
+        element("polygon", element("title", title), points=outline, class_=f"area {style}"),
+        element("line", x1=middle, x2=middle, y1=foot - 14, y2=foot, class_=f"bar {style}"),
+        element("circle", cx=tail, cy=foot - 4, r=3, class_=style),
+    ])  # fmt: skip
+
+
+def quantile(one: Distribution, share: float) -> float:
+    """Where so much of a distribution has passed, to a bin's middle; the last end where it holds nothing."""
+    passed = 0
+    for number, count in enumerate(one.counts):
+        passed += count
+        if count and passed >= share * sum(one.counts):
+            return float(one.first * one.ratio ** (number + 0.5))
+    return _end(one)
+
+
+def _end(one: Distribution) -> float:
+    return one.first * one.ratio ** len(one.counts)
 
 
 def _drawing(parts: Sequence[Markup], axes: Axes) -> Markup:

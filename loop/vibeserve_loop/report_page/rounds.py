@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vibeserve_loop.brief import insight_of
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.records import Assessment, Round
 from vibeserve_loop.report_page.facts import Run
@@ -43,7 +44,7 @@ def _round(run: Run, record: Round, room: Room) -> Markup:
     ruling = element("span", f"{record.decision.ruling}{gain}", class_=record.decision.ruling)
     parts: list[Node] = [element("summary", *title, ruling), _facts(record, room.text)]
     if record.assessment:
-        parts.append(_found(record.assessment, room.text))
+        parts.append(_found(record.assessment, insight_of(run.rounds, record), room.text))
     if room.patches and run.patch(record):
         parts.append(_patch(run, record, room.patches))
     return element("details", *parts, id=f"{run.id}-{record.round}")
@@ -64,7 +65,7 @@ def _facts(record: Round, limit: int) -> Markup:
     return table(("", ""), rows)
 
 
-def _found(assessment: Assessment, limit: int) -> Markup:
+def _found(assessment: Assessment, inside: list[str], limit: int) -> Markup:
     measured = [
         (f"{one.metric} at {one.load}", f"{one.value:.2f}", f"[{one.low:.2f}, {one.high:.2f}]", one.unit)
         for one in assessment.measurements
@@ -77,7 +78,11 @@ def _found(assessment: Assessment, limit: int) -> Markup:
         for hint in assessment.hints
     ]
     numbers = table(("measured", "value", "95 % interval", "unit"), measured) if measured else None
-    return join([*failed, numbers, element("ul", *hints) if hints else None])
+    seen = element("ul", *(element("li", cut(line, limit)) for line in inside)) if inside else None
+    looked = (
+        element("details", element("summary", "Seen inside, in a profiled pass of its own"), seen) if seen else None
+    )
+    return join([*failed, numbers, element("ul", *hints) if hints else None, looked])
 
 
 def _patch(run: Run, record: Round, room: int) -> Markup:

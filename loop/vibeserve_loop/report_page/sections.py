@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from pytest_vibeserve.report import Measurement
+from pytest_vibeserve.report import Distribution, Measurement
 from vibeserve_loop import lineage
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.records import Round
@@ -63,6 +63,26 @@ def curve(runs: Sequence[Run]) -> Markup:
 
 
 def latencies(run: Run) -> Markup:
+    """Every request's latencies at each load, of starter and champion; of older reports one sample a repeat."""
+    rows = _distributed(run)
+    if not rows:
+        return _repeated(run)
+    lost = sum(one.unanswered for _, groups in rows for _, one in groups)
+    unanswered = f" {lost} were never answered." if lost else ""
+    note = f" All requests (of itl, all gaps): the stroke is the median, the dot the 99th percentile.{unanswered}"
+    return element("figure", charts.ridges(rows, "ms"), element("figcaption", _before_and_after(run), note))
+
+
+def _distributed(run: Run) -> list[tuple[str, list[tuple[str, Distribution]]]]:
+    found: dict[str, list[tuple[str, Distribution]]] = {}
+    for style, record in (("fill-second", lineage.starter(run.rounds)), ("fill-first", champion(run))):
+        report = run.report(record) if record else None
+        for one in report.distributions if report else ():
+            found.setdefault(f"{one.latency} at {one.load}", []).append((style, one))
+    return list(found.items())
+
+
+def _repeated(run: Run) -> Markup:
     """Samples, one a repeat, of every latency: the starter above, the champion below."""
     first, best = measured(lineage.starter(run.rounds)), measured(champion(run))
     rows = []

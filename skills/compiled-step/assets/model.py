@@ -83,6 +83,7 @@ class Model:
 
         The slots of one step differ; ValueError when a slot, position or token lies outside the model.
         """
+        sys.audit("serving.begin", _phase(chunks), sum(len(chunk.tokens) for chunk in chunks))
         layout = np.array([(c.slot, c.start, len(c.tokens)) for c in chunks], np.int32).reshape(-1, 3)
         tokens = np.array([token for c in chunks for token in c.tokens], np.int32)
         self._refuse_outside(layout, tokens)
@@ -98,6 +99,7 @@ class Model:
                 len(wanted),
                 logits.ctypes.data,
             )
+        sys.audit("serving.end")
         return logits[:, : self.vocabulary]
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
@@ -138,6 +140,11 @@ class Model:
         norm = checkpoint.tensor("model.norm.weight", (a.hidden,))
         head = embedding if a.tied else checkpoint.tensor("lm_head.weight", (a.vocabulary, a.hidden))
         self._library.model_load_ends(self._handle, embedding.ctypes.data, norm.ctypes.data, head.ctypes.data)
+
+
+def _phase(chunks: Sequence[Chunk]) -> str:
+    """Say what a step is for, to a profiler that listens to audit events: reading prompts, or the next tokens."""
+    return "prefill" if any(len(chunk.tokens) > 1 and not chunk.every for chunk in chunks) else "decode"
 
 
 def _wanted_rows(chunks: Sequence[Chunk]) -> npt.NDArray[np.int32]:

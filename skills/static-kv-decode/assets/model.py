@@ -1,6 +1,7 @@
 """The model of this candidate: a Llama in plain torch over per-slot caches of keys and values."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ class Model:
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> Logits:
         """Feed the chunks and return float32 logits [rows, vocabulary], rows in the order of the chunks."""
+        sys.audit("serving.begin", _phase(chunks), sum(len(chunk.tokens) for chunk in chunks))
         rows = _Rows(chunks)
         hidden = embedding(rows.tokens, self._embedding)
         for index, layer in enumerate(self._layers):
@@ -90,6 +92,7 @@ class Model:
             hidden = hidden + layer.mlp(self._normed(hidden, layer.mlp_norm))
         wanted = self._normed(hidden[rows.wanted], self._norm)
         logits: Logits = self._logits(wanted).float().numpy()
+        sys.audit("serving.end")
         return logits
 
     @torch.inference_mode()
@@ -144,6 +147,11 @@ class Model:
             )
             attended[one.rows] = seen[one.places]
         return attended.flatten(1)
+
+
+def _phase(chunks: Sequence[Chunk]) -> str:
+    """Say what a step is for, to a profiler that listens to audit events: reading prompts, or the next tokens."""
+    return "prefill" if any(len(chunk.tokens) > 1 and not chunk.every for chunk in chunks) else "decode"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
     python tests/benchmarks/load_clients/compare.py [--client NAME ...] [--part NAME ...] [--results FILE]
     python tests/benchmarks/load_clients/compare.py --table [--results FILE]
 
+Told `--seconds N` it begins nothing new after that time; called again with the same results it goes on where it ended.
+
 Every client is pinned to one core and the stub to another.  Rates come from the stub's own record (first arrival to
 last write), so start-up counts for nobody, and stand beside the CPU time that the client took meanwhile, which no
 neighbour can take away; errors are what the client reports minus what the stub really did.
@@ -17,7 +19,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -45,8 +49,9 @@ class Part:
 PARTS = {
     "tokens": Part(0, 0, (Level(16, 0, 4000, 256),)),
     "requests": Part(0, 0, (Level(64, 0, 8000, 1),)),
-    "latency": Part(0.05, 0.01, tuple(Level(c, 0, max(16, 4 * c), 64) for c in (1, 16, 64, 256))),
-    "open": Part(0.02, 0.005, (Level(0, 300, 1500, 8), Level(0, 600, 3000, 8))),
+    "latency": Part(0.05, 0.01, tuple(Level(c, 0, max(8, 4 * c), 64) for c in (1, 16, 64, 256))),
+    "open": Part(0.02, 0.005, (Level(0, 300, 1500, 8),)),
+    "beyond": Part(0.02, 0.005, (Level(0, 600, 3000, 8),)),
 }
 SLOW = {"tokens": Level(16, 0, 400, 256), "requests": Level(64, 0, 1500, 1)}
 """For clients that would take minutes over the full count."""
@@ -131,28 +136,43 @@ def measure(options: argparse.Namespace) -> None:
     """Go through parts and clients; each result is one line appended to the results."""
     cores = (0, (os.cpu_count() or 2) - 1)
     model = options.model or tokenizer()
-    chosen = [client for client in CLIENTS if not options.client or client.name in options.client]
-    for client in chosen:
-        why = client.installed()
-        if why:
-            print(f"{client.name}: skipped, it does not install: {why}", file=sys.stderr)
+    until = time.monotonic() + options.seconds
+    done = Counter(_key(json.loads(line)) for line in read_lines(options.results))
+    for client, name, level in planned(options):
+        done[_key(plan := {"client": client.name, "part": name, **asdict(level)})] -= 1
+        if done[_key(plan)] >= 0:
             continue
-        for name in options.part or PARTS:
-            with stub(PARTS[name], cores[0]) as url:
-                for level in levels_of(name, client):
-                    for _ in range(REPEATS if name in SLOW else 1):
-                        found = held(client, level, url, model, cores)
-                        row = {
-                            "client": client.name,
-                            "version": client.version(),
-                            "part": name,
-                            **asdict(level),
-                            **found,
-                        }
-                        row["date"] = datetime.date.today().isoformat()
-                        with options.results.open("a") as stream:
-                            stream.write(json.dumps(row) + "\n")
-                        print(json.dumps(row), file=sys.stderr)
+        if time.monotonic() > until:
+            print("the time is over: the same command goes on from here", file=sys.stderr)
+            return
+        with stub(PARTS[name], cores[0]) as url:
+            found = held(client, level, url, model, cores)
+        now = datetime.datetime.now()
+        stated = {"date": now.date().isoformat(), "at": now.strftime("%H:%M:%S"), "load_average": os.getloadavg()[0]}
+        with options.results.open("a") as stream:
+            stream.write(json.dumps(plan | {"version": client.version()} | found | stated) + "\n")
+
+
+def planned(options: argparse.Namespace) -> Iterator[tuple[Client, str, Level]]:
+    """All that is to be measured, one level a time; a client that does not install is left out, which is said."""
+    chosen = [client for client in CLIENTS if not options.client or client.name in options.client]
+    for client in list(chosen):
+        if why := client.installed():
+            print(f"{client.name}: skipped, it does not install: {why}", file=sys.stderr)
+            chosen.remove(client)
+    for name in options.part or PARTS:
+        for client in chosen:
+            for level in levels_of(name, client):
+                for _ in range(REPEATS if name in SLOW else 1):
+                    yield client, name, level
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("client", "part", "concurrency", "rate"))
+
+
+def read_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def main() -> None:
@@ -161,6 +181,7 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=list(PARTS))
     parser.add_argument("--results", type=Path, default=Path("load_clients.jsonl"))
     parser.add_argument("--model", type=Path, help="folder with a tokenizer")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing new after so long")
     parser.add_argument("--table", action="store_true", help="print the results as Markdown")
     options = parser.parse_args()
     if options.table:

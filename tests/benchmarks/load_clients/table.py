@@ -53,6 +53,7 @@ def _errors(rows: list[Row], names: list[str], latency: str) -> str:
 
 
 def _open(rows: list[Row], names: list[str]) -> str:
+    rows = [{**row, "part": "open"} if row["part"] == "beyond" else row for row in rows]
     rates = sorted({row["rate"] for row in rows if row["part"] == "open"})
     heads = " | ".join(f"{rate:g}/s: sent, error of TTFT p50 / p99, ms" for rate in rates)
     lines = [f"| Poisson schedule | {heads} |", "|---" * (1 + len(rates)) + "|"]
