@@ -11,17 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop.assess import Gate
+from vibeserve_loop.assess import Gate, gate_environment
 from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Answer, Ticket, address_file
 from vibeserve_loop.broker_socket import Listener
+from vibeserve_loop.devices import WHOLE, Device, Devices
 from vibeserve_loop.equipment import NAMES
 from vibeserve_loop.gate_job import FOUND_FILE, JOB_FILE, GateJob
 from vibeserve_loop.issues import Issues
@@ -69,15 +69,15 @@ class Visit:
 
 
 class Broker:
-    """One gate at a time, in the order of asking; `lease` is held while one runs, so that measurements stay alone."""
+    """Gates in the order of asking, `hands` at a time, each on a device that is lent to it alone."""
 
     def __init__(
         self, gate: Gate, home: Path, issues: Issues, verdicts: Verdicts | None = None,
-        lease: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+        devices: Devices = WHOLE, hands: int = 1,
     ) -> None:  # fmt: skip
         """Take the gate and a folder that no agent can reach; nothing runs before `serving`."""
         self.issues = issues
-        self._gate, self._home, self._lease = gate, home.resolve(), lease
+        self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
         self._verdicts = verdicts or Verdicts(self._home / "verdicts")
         self._suite = tree_of(gate.target.folder) + gate.target.profile
         self._environment = environment_of(gate.command)
@@ -89,16 +89,19 @@ class Broker:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Broker]:
         """Answer on a local socket while this lasts; a gate that still runs at its end is stopped."""
-        worker = threading.Thread(target=self._work, name="broker", daemon=True)
-        worker.start()
+        workers = [threading.Thread(target=self._work, name="broker", daemon=True) for _ in range(self._hands)]
+        for worker in workers:
+            worker.start()
         with Listener(self) as self._listener:
             try:
                 yield self
             finally:
                 for token in tuple(self._visits):
                     self._leave(token)
-                self._waiting.put(None)
-                worker.join()
+                for _ in workers:
+                    self._waiting.put(None)
+                for worker in workers:
+                    worker.join()
 
     @contextlib.contextmanager
     def visit(
@@ -123,6 +126,12 @@ class Broker:
         if found is None:
             raise UsageError("this session at the broker is over, or never was")
         return found
+
+    def asked(self, address: Address) -> int:
+        """How many gates a session has asked for; what the cache answered or the machine spoiled is not counted."""
+        questions = self.visitor(address.token).questions.values()
+        lost = ("failed", "cancelled")
+        return sum(q.ticket.state not in lost and not (q.ticket.answer and q.ticket.answer.cached) for q in questions)
 
     def start(self, visit: Visit, depth: str) -> Ticket:
         """Take in a question about the workspace as it is now; what may not be asked is refused, not an error."""
@@ -177,17 +186,17 @@ class Broker:
                 if visit.over:
                     continue
                 question.ticket = question.ticket.model_copy(update={"state": "running"})
-            with self._lease():
-                found = self._judged(visit, question)
+            with self._devices.lease() as device:
+                found = self._judged(visit, question, device)
             self._settle(visit, question, found)
 
-    def _judged(self, visit: Visit, question: _Question) -> Assessment | str:
+    def _judged(self, visit: Visit, question: _Question, device: Device | None) -> Assessment | str:
         """The assessment, or why there is none."""
         target = self._gate.target
         job = GateJob(
             target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
-            command=self._gate.command, candidate=str(question.folder / "candidate"),
-            rival=str(question.rival or ""), depth=question.ticket.depth,
+            command=self._gate.command, strict=self._gate.strict, candidate=str(question.folder / "candidate"),
+            rival=str(question.rival or ""), depth=question.ticket.depth, device=device,
         )  # fmt: skip
         write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
         with self._changed:
@@ -274,4 +283,4 @@ def _copy(workspace: Path, into: Path) -> str:
 
 def _environment() -> dict[str, str]:
     """What a gate's process needs, and no key."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "LANG") if name in os.environ}
+    return {**gate_environment(), **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}

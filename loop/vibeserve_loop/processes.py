@@ -6,12 +6,17 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pytest_vibeserve.errors import InfrastructureError
+
+_UNDER_WAY: set[subprocess.Popen[bytes]] = set()
+_ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
 
@@ -35,14 +40,31 @@ class Place:
     environment: Mapping[str, str]
     timeout_s: float
     log: Path | None = None
+    cores: tuple[int, ...] = ()
+
+
+def go_on() -> None:
+    """Let commands be run again after `end_all`."""
+    _ENDING.clear()
+
+
+def end_all() -> None:
+    """End every command of every thread: each is stopped as past its limit, and no other is begun."""
+    _ENDING.set()
+    for process in tuple(_UNDER_WAY):
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
 
 
 def run_tethered(command: Sequence[str], place: Place) -> Finished:
     """Run a command in a session of its own and wait; it and its children are gone when this returns or raises."""
+    if _ENDING.is_set():
+        raise InfrastructureError("the loop is ending")
     began = time.monotonic()
     with _streams(place.log) as (output, errors):
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(TETHER), *command],
+            [sys.executable, "-I", "-S", "-B", str(TETHER), *_pinned(place.cores), *command],
             cwd=place.folder,
             env=dict(place.environment),
             stdin=subprocess.PIPE,
@@ -51,14 +73,22 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
             start_new_session=True,
         )
         timed_out = False
+        _UNDER_WAY.add(process)
         try:
             process.wait(place.timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
+            _UNDER_WAY.discard(process)
             _release(process)
+        if _ENDING.is_set():
+            raise InfrastructureError("the loop is ending")
         wall_s = time.monotonic() - began
         return Finished(process.returncode, _tail(output), _tail(errors), wall_s, timed_out)
+
+
+def _pinned(cores: Sequence[int]) -> list[str]:
+    return ["--cores", ",".join(map(str, cores))] if cores else []
 
 
 def _release(process: subprocess.Popen[bytes]) -> None:

@@ -39,12 +39,16 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where an agent works: a folder with the base's code, a sandbox for commands, `restore` to begin again, a log."""
+    """Where an agent works: a folder with the base's code, a sandbox for commands, `restore` to begin again, a log.
+
+    `readable` is what else its commands may see: git's objects, where the folder borrows them from the run.
+    """
 
     folder: Path
     sandbox: Sandbox
     restore: Callable[[], None]
     log: Callable[[str], None]
+    readable: tuple[Path, ...] = ()
 
 
 @runtime_checkable

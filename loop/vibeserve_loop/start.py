@@ -16,7 +16,10 @@ from pytest_vibeserve.library import nearest
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import Gate
+from vibeserve_loop.broker import Broker
+from vibeserve_loop.devices import WHOLE, Devices, devices_named
 from vibeserve_loop.engine import Search
+from vibeserve_loop.issues import Issues
 from vibeserve_loop.options import knobs_given
 from vibeserve_loop.population import objectives_named
 from vibeserve_loop.records import AgentChoice, Knobs, Settings
@@ -44,6 +47,8 @@ class Request:
     sandbox: str = resolve.AUTO
     strict: bool = False
     seed: int | None = None
+    workers: int = 1
+    devices: tuple[str, ...] = ()
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
@@ -81,6 +86,8 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         sandbox=name,
         strict=request.strict,
         seed=seed,
+        workers=request.workers,
+        devices=request.devices,
         max_rounds=request.max_rounds,
         max_hours=request.max_hours,
         max_usd=request.max_usd,
@@ -91,7 +98,10 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     )
     if not (target.folder / "starter" / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
+    if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
+        raise UsageError("the agent handoff works in one workspace: leave --workers out")
     _parts(settings, target)
+    _devices(settings, target)
     Workspace(runs)
     return create(settings, runs)
 
@@ -105,8 +115,11 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
         gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer)
-        workspace = Workspace(folder.workspace)
-        yield Search(Workshop(settings, folder, target, history, workspace, gate, crew, sandbox), policy)
+        workspace, devices = Workspace(folder.workspace), _devices(settings, target)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=len(devices))
+        with broker.serving():
+            parts = (workspace, gate, crew, sandbox, devices, broker)
+            yield Search(Workshop(settings, folder, target, history, *parts), policy)
 
 
 def baseline_folder(target: Target, name: str) -> Path:
@@ -132,6 +145,13 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
     planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
     return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
+
+
+def _devices(settings: Settings, target: Target) -> Devices:
+    """What gates may measure on; without workers beside each other and without a choice the machine as it is."""
+    if settings.workers == 1 and not settings.devices:
+        return WHOLE
+    return Devices(devices_named(settings.devices, target.hardware.backend))
 
 
 def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:

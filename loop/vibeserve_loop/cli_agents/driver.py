@@ -75,7 +75,8 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     wish = Wish(choice.model, choice.base_url, home, price)
     spot = Spot(desk.folder, environment_for(program, wish), home / "errors.log")
     link = find_link(desk.folder)
-    walls = Walls(desk.folder.resolve(), (home, *((Path(link.address.socket).parent,) if link else ())))
+    others = (home, *((Path(link.address.socket).parent,) if link else ()))
+    walls = Walls(desk.folder.resolve(), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills:
         desk.log(f"{program.command[0]}; skills: {', '.join(skills) or 'none'}")

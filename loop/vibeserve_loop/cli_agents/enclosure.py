@@ -16,10 +16,11 @@ NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/ca-certificates",
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """What is writable inside: the workspace, but for its `.git`, and other folders."""
+    """What is writable inside: the workspace, but for its `.git`, and other folders; and what else can be read."""
 
     folder: Path
     others: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
 
 
 def enclosed(command: tuple[str, ...], walls: Walls, desk: Desk) -> tuple[str, ...]:
@@ -31,7 +32,7 @@ def enclosed(command: tuple[str, ...], walls: Walls, desk: Desk) -> tuple[str, .
         raise UsageError("a program of its own needs bubblewrap around it: install it, or give `--sandbox none`")
     words = ["bwrap", "--unshare-all", "--share-net", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL"]
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for path in (*SYSTEM, *NETWORK, *_interpreters(command[0])):
+    for path in (*SYSTEM, *NETWORK, *_interpreters(command[0]), *map(str, walls.readable)):
         words += ["--ro-bind-try", path, path]
     for folder in (walls.folder, *walls.others):
         words += ["--bind", str(folder), str(folder)]
