@@ -137,9 +137,7 @@ def _device(word: str) -> Device:
     for part in parts:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(
-                f"--device {word!r}: give cores, as in 0-3,6, or UUIDs of GPUs (`nvidia-smi -L`)"
-            )
+            raise UsageError(f"--device {word!r}: give cores, as in 0-3,6, or UUIDs of GPUs (`nvidia-smi -L`)")
         cores.update(range(int(first), int(last or first) + 1))
     if strange := sorted(cores - usable_cores()):
         raise UsageError(f"--device {word!r}: core {strange[0]} is not there for this process")

@@ -58,6 +58,10 @@ class GitObjects:
         except KeyError:
             return None
 
+    def holds(self, sha: str) -> bool:
+        """Whether that loose object is there."""
+        return self._path(sha).is_file()
+
     def restore(self, tree: str, folder: Path) -> None:
         """Make a folder hold exactly the tree's files; its `.git` is left alone, links are not followed."""
         self._restore(tree, os.fsencode(folder), top=True)

@@ -26,7 +26,7 @@ from vibeserve_loop.records import Round, Step, Task
 from vibeserve_loop.schedule import next_task
 from vibeserve_loop.turn import Turn, known_to
 from vibeserve_loop.walk import Walk, round_of
-from vibeserve_loop.workspace import Workspace
+from vibeserve_loop.workspace import Commit, Workspace
 
 SIDE_BY_SIDE = ("work", "plan")
 """What may be under way beside other rounds; everything else waits until nothing is, and nothing begins beside it."""
@@ -102,7 +102,7 @@ class Overlap:
         lane = _Lane(turn, desk)
         self._under_way.append(lane)
         kept = _kept(self._file(turn), turn.task)
-        if kept is not None:
+        if kept is not None and (not kept.commit or self._shop.workspace.holds(Commit(kept.commit, kept.tree))):
             lane.done.set_result(kept)
             return
         threading.Thread(target=self._worked, args=(lane,), name=f"round {turn.number}", daemon=True).start()

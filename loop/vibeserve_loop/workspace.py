@@ -174,6 +174,10 @@ class Workspace:
             except GitCommandError:
                 raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
 
+    def holds(self, commit: Commit) -> bool:
+        """Whether a commit that was made here is still there with its tree."""
+        return self._objects.holds(commit.sha) and self._objects.holds(commit.tree)
+
     def _point(self, ref: str, sha: str) -> None:
         self._objects.point(ref, sha)
 
