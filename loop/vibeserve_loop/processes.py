@@ -34,13 +34,17 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams."""
+    """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams.
+
+    `cores` pins it, `memory_gib` bounds each of its processes; empty and 0 leave it as this program is.
+    """
 
     folder: Path
     environment: Mapping[str, str]
     timeout_s: float
     log: Path | None = None
     cores: tuple[int, ...] = ()
+    memory_gib: float = 0.0
 
 
 def go_on() -> None:
@@ -64,7 +68,7 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
     began = time.monotonic()
     with _streams(place.log) as (output, errors):
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(TETHER), *_pinned(place.cores), *command],
+            [sys.executable, "-I", "-S", "-B", str(TETHER), *_options(place), *command],
             cwd=place.folder,
             env=dict(place.environment),
             stdin=subprocess.PIPE,
@@ -87,8 +91,9 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
         return Finished(process.returncode, _tail(output), _tail(errors), wall_s, timed_out)
 
 
-def _pinned(cores: Sequence[int]) -> list[str]:
-    return ["--cores", ",".join(map(str, cores))] if cores else []
+def _options(place: Place) -> list[str]:
+    pinned = ["--cores", ",".join(map(str, place.cores))] if place.cores else []
+    return [*pinned, *(["--memory", str(int(place.memory_gib * 2**30))] if place.memory_gib else [])]
 
 
 def _release(process: subprocess.Popen[bytes]) -> None:

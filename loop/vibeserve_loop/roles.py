@@ -17,12 +17,17 @@ DEFAULT_KNOBS = Knobs()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see."""
+    """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see.
+
+    `endpoint` (HOST:PORT on this machine) is all that it may reach, empty is nothing; `memory_gib` 0 is no limit.
+    """
 
     command: tuple[str, ...]
     writable: Path
     readable: tuple[Path, ...] = ()
     timeout_s: float = 120.0
+    endpoint: str = ""
+    memory_gib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

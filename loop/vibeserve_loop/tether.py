@@ -1,15 +1,16 @@
 """Run a command so that nothing of it outlives a lifeline that its starter holds; started as a script, by path.
 
-    tether.py [--lifeline FD] [--cores N,N...] [--grace SECONDS] COMMAND WORD...
+    tether.py [--lifeline FD] [--cores N,N...] [--memory BYTES] [--grace SECONDS] COMMAND WORD...
 
 The lifeline is a file descriptor, this program's standard input unless one is named, in which case the command keeps
 its standard streams to be spoken to.  When its other end closes, for whatever reason, the command is asked to stop and,
 after a grace, killed.  On Linux this program adopts orphans, so children that left the command's process group are
-found and killed as well; there the command may be pinned to cores.
+found and killed as well; there the command may be pinned to cores, and each of its processes bounded in memory.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 8.0
-OPTIONS = ("--lifeline", "--cores", "--grace")
+OPTIONS = ("--lifeline", "--cores", "--memory", "--grace")
 
 
 def main(words: list[str]) -> int:
@@ -34,6 +35,8 @@ def main(words: list[str]) -> int:
         os.set_inheritable(lifeline, False)
     child = os.fork()
     if child == 0:
+        if "--memory" in options:
+            resource.setrlimit(resource.RLIMIT_DATA, (int(options["--memory"]),) * 2)
         _become(words, spoken_to=lifeline > 0)
     if lifeline:
         for stream in (0, 1):

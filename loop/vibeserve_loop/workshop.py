@@ -75,13 +75,13 @@ class Workshop:
 
     def edit(self, turn: Turn) -> tuple[Made, Commit]:
         """One agent's session, and the commit of what it left."""
-        place, base, origin = turn.workspace, turn.rounds[turn.task.base], turn.origin
+        place, origin = turn.workspace, turn.origin
         work = self._session(turn, self.crew.editor(turn.task.agent))
         moment = self.settings.created + turn.number
         commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
         likeness = self._sketch(place)
         place.keep(turn.number, commit.sha)
-        place.checkout(base.commit)
+        self._tidy(turn)
         return Made(work, commit.tree, origin.tree, likeness), commit
 
     def plan(self, turn: Turn) -> tuple[AgentResult, Answer | None, str]:
@@ -89,8 +89,13 @@ class Workshop:
         assert self.crew.planner is not None
         work = self._session(turn, self.crew.planner)
         answer, why = read_answer(turn.workspace.folder, turn.rounds, self.target)
-        turn.workspace.checkout(turn.origin.commit)
+        self._tidy(turn)
         return work, answer, why
+
+    def _tidy(self, turn: Turn) -> None:
+        """Leave the folder as the branch has it: what differs after a kill would look like changes."""
+        best = lineage.incumbent(turn.rounds)
+        turn.workspace.checkout((best or turn.origin).commit)
 
     def assess(self, turn: Turn, commit: Commit, depth: Literal["quick", "full"]) -> Assessment:
         """Ask the gate about a round's code; UsageError when the target is not the one that the run began with."""
