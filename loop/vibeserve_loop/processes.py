@@ -88,7 +88,7 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
         if _ENDING.is_set():
             raise InfrastructureError("the loop is ending")
         wall_s = time.monotonic() - began
-        return Finished(process.returncode, _tail(output), _tail(errors), wall_s, timed_out)
+        return Finished(process.returncode, read_tail(output), read_tail(errors), wall_s, timed_out)
 
 
 def _options(place: Place) -> list[str]:
@@ -116,7 +116,8 @@ def _streams(log: Path | None) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield output, errors
 
 
-def _tail(stream: IO[bytes]) -> str:
+def read_tail(stream: IO[bytes]) -> str:
+    """The last part of what was written to a file, as text."""
     size = stream.seek(0, 2)
     stream.seek(max(0, size - KEPT_BYTES))
     return stream.read().decode("utf-8", "replace")

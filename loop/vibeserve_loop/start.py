@@ -70,7 +70,9 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     """Check everything that can be checked, then make the run's folder; UsageError names what to type instead."""
     target = load_target(request.target, request.profile)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    name = resolve.best_sandbox() if request.sandbox == resolve.AUTO else request.sandbox
+    backend = target.hardware.backend
+    name = resolve.best_sandbox(backend) if request.sandbox == resolve.AUTO else request.sandbox
+    resolve.check_reach(name, backend)
     agents = [_choice(text, request.agent_options) for text in request.agents]
     settings = Settings(
         id=new_id(seed),

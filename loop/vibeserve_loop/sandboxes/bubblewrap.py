@@ -51,7 +51,7 @@ class BubblewrapSandbox:
                 binds += ["--bind", str(door.parent), str(door.parent), "--ro-bind", str(DOORWAY), str(DOORWAY)]
                 job = replace(job, command=through(door, endpoint, job.command))
             done = self._start(replace(job, writable=folder), tuple(binds))
-        if done.errors.startswith("bwrap: ") and done.code == 1:
+        if done.errors.startswith("bwrap: ") and not done.errors.startswith("bwrap: execvp") and done.code == 1:
             raise InfrastructureError(f"the sandbox failed: {done.errors.strip()}; `vibeserve-loop doctor` tells more")
         return done
 
