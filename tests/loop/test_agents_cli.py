@@ -57,6 +57,7 @@ def test_a_real_program_works_behind_bubblewraps_walls(name: str, tmp_path: Path
     assert done.result.get("ending") == "finished", done.result
     assert done.result["speed"] == "250\n"
     assert (tmp_path / "run" / "workspace" / "seen").read_text().split() == ["run"]
+    assert any("its network is the model's endpoint alone" in line for line in done.result["log"])
     assert "repositoryformatversion" in (tmp_path / "run" / "workspace" / ".git" / "config").read_text()
 
 

@@ -52,9 +52,11 @@ def test_what_the_job_names_is_readable_and_the_home_is_not(job: Job, tmp_path: 
 
 
 def test_the_network_is_one_endpoint_or_nothing(job: Job, tmp_path: Path) -> None:
-    assert not [rule for rule in _rules(job, tmp_path) if "network" in rule]
+    assert not [rule for rule in _rules(job, tmp_path) if "(allow network" in rule]
     told = _rules(Job(job.command, job.writable, endpoint="127.0.0.1:8123"), tmp_path)
-    assert [rule for rule in told if "network" in rule] == ['(allow network-outbound (remote ip "localhost:8123"))']
+    assert [rule for rule in told if "(allow network" in rule] == [
+        '(allow network-outbound (remote ip "localhost:8123"))'
+    ]
 
 
 def test_a_name_with_quotes_cannot_end_its_string(tmp_path: Path) -> None:

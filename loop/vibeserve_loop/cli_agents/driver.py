@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.broker_link import find_link
-from vibeserve_loop.cli_agents.enclosure import Walls, enclosed
+from vibeserve_loop.cli_agents.enclosure import Walls, enclosed, walled
 from vibeserve_loop.cli_agents.leashed import Spot
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
 from vibeserve_loop.endings import AgentStopped, Session, given_up
@@ -23,6 +24,7 @@ from vibeserve_loop.secrecy import leaked, masked
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
 from vibeserve_loop.tool_loop.session import Caps, caps_of, limits_of
+from vibeserve_loop.walls.relay import Endpoint, endpoint_of, relayed
 
 EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
 
@@ -78,8 +80,9 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     others = (home, *((Path(link.address.socket).parent,) if link else ()))
     walls = Walls(desk.folder.resolve(), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
-    with equipped(desk.folder, brief.target) as skills:
+    with equipped(desk.folder, brief.target) as skills, _door(choice, desk) as (door, endpoint):
         desk.log(f"{program.command[0]}; skills: {', '.join(skills) or 'none'}")
+        walls = replace(walls, door=door, endpoint=endpoint)
         start = Start(enclosed(program.command, walls, desk), spot, program.mode, _left_off(home, brief))
         done = spoken(start, brief, Talk(desk, account, link))
     if leaks := leaked(desk.folder, keys):
@@ -87,6 +90,17 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
         done = given_up(desk, AgentStopped("garbage", why), done)
     _keep(home, brief, done)
     return done
+
+
+@contextlib.contextmanager
+def _door(choice: Choice, desk: Desk) -> Iterator[tuple[Path | None, Endpoint | None]]:
+    """A door to the model for an endpoint of this machine; a provider's own is reached over the machine's network."""
+    found = endpoint_of(choice.base_url) if choice.base_url else None
+    if found is None or not found.is_here or not walled(desk):
+        yield None, None
+        return
+    with relayed(found) as door:
+        yield door, found
 
 
 def _home(choice: Choice, desk: Desk) -> Path:
