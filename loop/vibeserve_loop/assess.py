@@ -18,6 +18,7 @@ from vibeserve_loop.records import Assessment
 from vibeserve_loop.review import TIMES, look_over
 
 GRACE_S = 60.0
+PYTEST = (sys.executable, "-I", "-B", "-m", "pytest")
 UNISOLATED = "unisolated"
 KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST")
 SHOWN_FAILURES = 5
@@ -83,7 +84,7 @@ class Gate:
         return _void(why, finished) if why else summary_of(found)
 
     def _launcher(self) -> tuple[str, ...]:
-        return self.command or (sys.executable, "-I", "-B", "-m", "pytest")
+        return self.command or PYTEST
 
     def _options(self, case: Case, nonce: str, sampling: int) -> list[str]:
         ini = self.home / "gate.ini"

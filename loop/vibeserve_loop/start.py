@@ -15,10 +15,11 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
-from vibeserve_loop.assess import Gate
+from vibeserve_loop.assess import PYTEST, Gate
 from vibeserve_loop.broker import Broker
 from vibeserve_loop.devices import WHOLE, Devices, devices_named
 from vibeserve_loop.engine import Search
+from vibeserve_loop.executors import launcher
 from vibeserve_loop.issues import Issues
 from vibeserve_loop.options import knobs_given
 from vibeserve_loop.population import objectives_named
@@ -49,6 +50,7 @@ class Request:
     seed: int | None = None
     workers: int = 1
     devices: tuple[str, ...] = ()
+    executor: str = ""
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
@@ -90,6 +92,7 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         seed=seed,
         workers=request.workers,
         devices=request.devices,
+        executor=request.executor,
         max_rounds=request.max_rounds,
         max_hours=request.max_hours,
         max_usd=request.max_usd,
@@ -103,7 +106,10 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
         raise UsageError("the agent handoff works in one workspace: leave --workers out")
     _parts(settings, target)
+    if settings.executor and settings.devices:
+        raise UsageError("--device is for gates on this machine: leave it or --executor out")
     _devices(settings, target)
+    _launcher(settings, target)
     Workspace(runs)
     return create(settings, runs)
 
@@ -116,9 +122,10 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         target = load_target(settings.target, settings.profile)
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
-        gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer)
+        gate = Gate(target, folder.path, _launcher(settings, target), settings.strict, settings.reviewer)
         workspace, devices = Workspace(folder.workspace), _devices(settings, target)
-        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=len(devices))
+        hands = settings.workers if settings.executor else len(devices)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
         with broker.serving():
             parts = (workspace, gate, crew, sandbox, devices, broker)
             yield Search(Workshop(settings, folder, target, history, *parts), policy)
@@ -149,9 +156,13 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
 
 
+def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
+    return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
+
+
 def _devices(settings: Settings, target: Target) -> Devices:
-    """What gates may measure on; without workers beside each other and without a choice the machine as it is."""
-    if settings.workers == 1 and not settings.devices:
+    """What gates may measure on: an executor sees to it itself, one worker without a choice has the whole machine."""
+    if settings.executor or (settings.workers == 1 and not settings.devices):
         return WHOLE
     return Devices(devices_named(settings.devices, target.hardware.backend))
 
