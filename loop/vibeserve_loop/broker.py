@@ -6,66 +6,29 @@ import contextlib
 import os
 import queue
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.assess import Gate, gate_environment
-from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Answer, Ticket, address_file
+from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Ticket, address_file
 from vibeserve_loop.broker_socket import Listener
+from vibeserve_loop.broker_visits import Allowance, Depth, Question, Visit, answer_of, copied, public
 from vibeserve_loop.devices import WHOLE, Device, Devices
-from vibeserve_loop.equipment import NAMES
 from vibeserve_loop.gate_job import FOUND_FILE, JOB_FILE, GateJob
 from vibeserve_loop.issues import Issues
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.verdicts import Key, Verdicts, environment_of, tree_of
 
-Depth = Literal["quick", "full"]
-LARGEST_TREE = 512 * 2**20
-HIDDEN: dict[str, object] = {"baseline": "the base", "baseline_tree": "", "ratios": ()}
 ENTRY = (
     "import sys; from pathlib import Path; from vibeserve_loop.gate_job import main, obey_parent; "
     "obey_parent(); sys.exit(main(Path(sys.argv[1])))"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How often one session may ask; what the cache answers or the machine spoils is not counted."""
-
-    quick: int = 8
-    full: int = 1
-
-
-@dataclass(slots=True)
-class _Question:
-    """A ticket under way: what is judged, for whom, and where."""
-
-    ticket: Ticket
-    folder: Path
-    key: Key
-    rival: Path | None
-    process: subprocess.Popen[bytes] | None = None
-
-
-@dataclass(slots=True)
-class Visit:
-    """One session at the broker: its workspace, what it may still ask, and its questions."""
-
-    workspace: Path
-    rival: Path | None
-    left: dict[Depth, int]
-    author: str = "agent"
-    over: bool = False
-    questions: dict[str, _Question] = field(default_factory=dict)
 
 
 class Broker:
@@ -82,7 +45,7 @@ class Broker:
         self._suite = tree_of(gate.target.folder) + gate.target.profile
         self._environment = environment_of(gate.command)
         self._visits: dict[str, Visit] = {}
-        self._waiting: queue.SimpleQueue[tuple[Visit, _Question] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
         self._changed = threading.Condition(threading.RLock())
         self._listener: Listener | None = None
 
@@ -141,9 +104,9 @@ class Broker:
         number = f"{len(visit.questions) + 1:04d}-{secrets.token_hex(3)}"
         ticket = Ticket(id=number, state="queued", depth=wanted)
         folder = self._home / "questions" / number
-        if why := _copy(visit.workspace, folder / "candidate"):
+        if why := copied(visit.workspace, folder / "candidate"):
             return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": why}))
-        question = _Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
+        question = Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
         with self._changed:
             known = self._verdicts.get(question.key)
             if known is None and visit.left[wanted] <= 0:
@@ -190,7 +153,7 @@ class Broker:
                 found = self._judged(visit, question, device)
             self._settle(visit, question, found)
 
-    def _judged(self, visit: Visit, question: _Question, device: Device | None) -> Assessment | str:
+    def _judged(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
         """The assessment, or why there is none."""
         target = self._gate.target
         job = GateJob(
@@ -215,7 +178,7 @@ class Broker:
             return Assessment.model_validate_json(found.read_bytes())
         return (question.folder / "job.log").read_text("utf-8", "replace").strip()[-600:] or "the gate was stopped"
 
-    def _settle(self, visit: Visit, question: _Question, found: Assessment | str) -> None:
+    def _settle(self, visit: Visit, question: Question, found: Assessment | str) -> None:
         with self._changed:
             if isinstance(found, Assessment) and found.outcome != "infrastructure":
                 self._verdicts.put(question.key, found)
@@ -224,10 +187,10 @@ class Broker:
                 reason = found if isinstance(found, str) else found.reason
                 visit.left[question.ticket.depth] += 1
                 state = "cancelled" if visit.over else "failed"
-                question.ticket = question.ticket.model_copy(update={"state": state, "reason": _public(reason)})
+                question.ticket = question.ticket.model_copy(update={"state": state, "reason": public(reason)})
             self._changed.notify_all()
 
-    def _answered(self, question: _Question, found: Assessment, *, cached: bool) -> None:
+    def _answered(self, question: Question, found: Assessment, *, cached: bool) -> None:
         update = {"state": "done", "answer": answer_of(found, cached=cached)}
         question.ticket = question.ticket.model_copy(update=update)
         self._changed.notify_all()
@@ -248,37 +211,6 @@ class Broker:
         with self._changed:
             while any(q.ticket.state == "running" for q in visit.questions.values()):
                 self._changed.wait(1.0)
-
-
-def answer_of(found: Assessment, *, cached: bool) -> Answer:
-    """What an agent may know of an assessment."""
-    return Answer(
-        outcome=found.outcome, reason=_public(found.reason), depth=found.depth, provisional=found.depth == "quick",
-        cached=cached, failed=found.failed, measurements=found.measurements, hints=found.hints, wall_s=found.wall_s,
-        comparison=found.comparison and found.comparison.model_copy(update=HIDDEN),
-    )  # fmt: skip
-
-
-def _public(reason: str) -> str:
-    """A reason without the paths that an agent has no business with."""
-    return " ".join(word if not word.startswith("/") else "[path]" for word in reason.split())[:600]
-
-
-def _copy(workspace: Path, into: Path) -> str:
-    """Copy the code as it is, without git and without what was laid there for agents; why not, where it cannot be."""
-    size = sum(p.lstat().st_size for p in workspace.rglob("*") if ".git" not in p.parts and not p.is_dir())
-    if size > LARGEST_TREE:
-        return f"the workspace holds {size >> 20} MiB, more than the {LARGEST_TREE >> 20} MiB that the gate takes"
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        top = {".git", *NAMES} if Path(folder) == workspace else set()
-        return {name for name in names if name in top or name == "__pycache__"}
-
-    try:
-        shutil.copytree(workspace, into, symlinks=True, ignore=left_out)
-    except (OSError, shutil.Error) as error:
-        return f"the workspace could not be copied: {str(error)[:300]}"
-    return ""
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,8 @@ from pytest_vibeserve.target import Target
 from vibeserve_loop import decision, lineage
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
-from vibeserve_loop.broker import Allowance, Broker
+from vibeserve_loop.broker import Broker
+from vibeserve_loop.broker_visits import Allowance
 from vibeserve_loop.devices import WHOLE, Devices
 from vibeserve_loop.history import History
 from vibeserve_loop.novelty import EXACT, Made, sketch
