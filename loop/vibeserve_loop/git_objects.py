@@ -37,8 +37,8 @@ class GitObjects:
     def __init__(self, repository: Path) -> None:
         """Take the `.git` folder."""
         self._home = repository
-        self._entries = lru_cache(maxsize=512)(self._parsed)
-        self._plain = lru_cache(maxsize=512)(self._checked)
+        self._entries = lru_cache(maxsize=128)(self._parsed)
+        self._plain = lru_cache(maxsize=128)(self._checked)
 
     def snapshot(self, folder: Path) -> str | None:
         """Write every file of a folder; the tree's hash, or None where only git knows what belongs into it."""

@@ -1,19 +1,36 @@
-"""The git repository of a run: loose objects written here where that is all git would do, the program for the rest."""
+"""The git repository of a run; the one module that knows GitPython."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.errors import InfrastructureError, UsageError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.git_objects import GitObjects
-from vibeserve_loop.git_program import GitProgram, Refused, require_git
+
+if TYPE_CHECKING:
+    from git import Git, Repo
 
 ROUNDS = "refs/vibeserve/rounds"
 WINNER = "refs/vibeserve/winner"
+NO_GIT = "git is not installed: install it (for example `apt-get install git`) and run again"
+# What a machine's or a user's own settings would change must not change a run: no hooks, no filters, no ignores.
+OPTIONS = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.excludesFile=/dev/null",
+    "core.attributesFile=/dev/null",
+    "core.autocrlf=false",
+    "core.quotePath=false",
+    "gc.auto=0",
+]
 IDENTITY = ("vibeserve-loop", "loop@vibeserve.invalid")
 
 
@@ -30,11 +47,11 @@ class Workspace:
 
     def __init__(self, folder: Path, store: Path | None = None) -> None:
         """Take the folder as it is; `store` is the `.git` that keeps its commits; UsageError when git is missing."""
-        require_git()
+        if shutil.which("git") is None:
+            raise UsageError(NO_GIT)
         self.folder = folder
         self._store = store
         self._objects = GitObjects(store or folder / ".git")
-        self._git = GitProgram(folder.absolute(), (store / "objects").absolute() if store else None)
         self._exporting = threading.Lock()
 
     @property
@@ -49,9 +66,9 @@ class Workspace:
         if not alternates.is_file():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            GitProgram(folder).begin()
-            alternates.parent.mkdir(exist_ok=True)
-            write_atomically(alternates, f"{found.borrowed[0]}\n")
+            with found._repo(new=True):
+                alternates.parent.mkdir(exist_ok=True)
+                write_atomically(alternates, f"{found.borrowed[0]}\n")
         found.unlock()
         return found
 
@@ -60,7 +77,8 @@ class Workspace:
         if self.folder.exists():
             shutil.rmtree(self.folder)
         shutil.copytree(starter, self.folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".git"))
-        self._git.begin()
+        with self._repo(new=True):
+            pass
         first = self.commit("starter", None, moment)
         self.move(first.sha)
         return first
@@ -72,8 +90,9 @@ class Workspace:
         if tree := self._objects.plain_tree(sha):
             self._objects.restore(tree, self.folder)
             return
-        self._git.call("reset", "--hard", "--quiet", sha)
-        self._git.call("clean", "-ffdxq")
+        with self._repo() as repo:
+            _git(repo).reset("--hard", "--quiet", sha)
+            _git(repo).clean("-ffdxq")
 
     def unlock(self) -> None:
         """Take away the lock of a git that was killed; only the one loop that holds the run may call this."""
@@ -81,12 +100,14 @@ class Workspace:
 
     def settle(self) -> None:
         """Bring git's index to the branch's commit, so that git sees the folder as it is."""
-        self._git.call("read-tree", "HEAD")
+        with self._repo() as repo:
+            _git(repo).read_tree("HEAD")
 
     def changes(self) -> str:
         """What differs from the branch, as `git status --porcelain` says it; empty when nothing does."""
         self.settle()
-        return self._git.call("status", "--porcelain")
+        with self._repo() as repo:
+            return str(_git(repo).status("--porcelain"))
 
     def commit(self, message: str, parent: str | None, moment: float) -> Commit:
         """Record the folder as it is; the same files, parent and moment (seconds since 1970) give the same hash."""
@@ -94,12 +115,14 @@ class Workspace:
             name, address = IDENTITY
             signature = f"{name} <{address}> {int(moment)} +0000"
             return Commit(self._objects.commit(tree, parent, signature, message), tree)
-        if parent:
-            self._git.call("read-tree", parent)
-        self._git.call("add", "-A")
-        tree = self._git.call("write-tree")
-        parents = ("-p", parent) if parent else ()
-        return Commit(self._git.call("commit-tree", tree, *parents, "-m", message, **_signature(moment)), tree)
+        with self._repo() as repo:
+            if parent:
+                _git(repo).read_tree(parent)
+            _git(repo).add("-A")
+            tree = str(_git(repo).write_tree())
+            parents = ["-p", parent] if parent else []
+            repo.git.update_environment(**_signature(moment))
+            return Commit(str(_git(repo).commit_tree(tree, *parents, "-m", message)), tree)
 
     def keep(self, number: int, sha: str) -> None:
         """Make a round's commit reachable for good."""
@@ -127,24 +150,29 @@ class Workspace:
             self._objects.restore(tree, half)
             half.rename(into)
             return into
-        index = {"GIT_INDEX_FILE": str(half.with_suffix(".index").resolve())}
-        self._git.call("read-tree", sha, **index)
-        self._git.call("checkout-index", "-a", f"--prefix={half.resolve()}/", **index)
+        with self._repo() as repo:
+            repo.git.update_environment(GIT_INDEX_FILE=str(half.with_suffix(".index").resolve()))
+            _git(repo).read_tree(sha)
+            _git(repo).checkout_index("-a", f"--prefix={half.resolve()}/")
         half.with_suffix(".index").unlink()
         half.rename(into)
         return into
 
     def diff(self, before: str, after: str) -> str:
         """The patch from one commit to another."""
-        return self._git.call("diff", "--no-ext-diff", "--no-textconv", before, after)
+        with self._repo() as repo:
+            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", before, after))
 
     def commit_of(self, revision: str) -> Commit:
         """The commit that a revision means; UsageError when there is none."""
-        try:
-            sha = self._git.tried("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        except Refused:
-            raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
-        return Commit(sha, self._git.call("rev-parse", f"{sha}^{{tree}}"))
+        with self._repo() as repo:
+            from git import GitCommandError
+
+            try:
+                sha = str(_git(repo).rev_parse("--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"))
+                return Commit(sha, str(_git(repo).rev_parse(f"{sha}^{{tree}}")))
+            except GitCommandError:
+                raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
 
     def holds(self, commit: Commit) -> bool:
         """Whether a commit that was made here is still there with its tree."""
@@ -152,6 +180,41 @@ class Workspace:
 
     def _point(self, ref: str, sha: str) -> None:
         self._objects.point(ref, sha)
+
+    @contextlib.contextmanager
+    def _repo(self, *, new: bool = False) -> Iterator[Repo]:
+        try:
+            from git import Git, GitCommandError, InvalidGitRepositoryError, NoSuchPathError, Repo
+        except ImportError:
+            raise UsageError(NO_GIT) from None
+        try:
+            if new:
+                plain = Git(str(self.folder))
+                plain.update_environment(**_environment())
+                plain.init("--quiet", "--template=", "--initial-branch=main")
+            with Repo(self.folder) as repo:
+                repo.git.update_environment(**_environment())
+                if self._store is not None and not new:
+                    repo.git.update_environment(GIT_OBJECT_DIRECTORY=str(self.borrowed[0]))
+                yield repo
+        except (InvalidGitRepositoryError, NoSuchPathError):
+            raise UsageError(f"{self.folder} is not a git repository: the run is damaged, start a new one") from None
+        except GitCommandError as error:
+            reason = (error.stderr or str(error)).strip().removeprefix("stderr: ").strip("' \n")
+            raise InfrastructureError(f"git failed in {self.folder}: {reason}") from error
+
+
+def _git(repo: Repo) -> Git:
+    return repo.git(c=OPTIONS)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
 
 
 def _signature(moment: float) -> dict[str, str]:
