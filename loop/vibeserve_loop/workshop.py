@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,8 @@ class Workshop:
     sandbox: Sandbox
     devices: Devices = WHOLE
     broker: Broker | None = None
+    hands: threading.Lock = field(default_factory=threading.Lock)
+    """Held for what the loop itself does around a session: one after another, rounds side by side begin staggered."""
 
     def prepare(self) -> None:
         """Bring the repository to where the record says it is; UsageError rather than sweep a user's changes away."""
@@ -79,10 +82,11 @@ class Workshop:
         place, origin = turn.workspace, turn.origin
         work = self._session(turn, self.crew.editor(turn.task.agent))
         moment = self.settings.created + turn.number
-        commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
-        likeness = self._sketch(place)
-        place.keep(turn.number, commit.sha)
-        self._tidy(turn)
+        with self.hands:
+            commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
+            likeness = self._sketch(place)
+            place.keep(turn.number, commit.sha)
+            self._tidy(turn)
         return Made(work, commit.tree, origin.tree, likeness), commit
 
     def plan(self, turn: Turn) -> tuple[AgentResult, Answer | None, str]:
@@ -150,12 +154,13 @@ class Workshop:
         """One agent at work in the workspace; its brief and its log are kept with the round."""
         place, origin = self.folder.round(turn.number), turn.origin.commit
         target, settings, workspace = self.target, self.settings, turn.workspace
-        if turn.task.kind == "plan":
-            brief = write_plan_brief(turn.number, turn.task, turn.rounds, target, settings)
-        else:
-            brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
-        (place / "brief.md").write_text(brief.text, encoding="utf-8")
-        workspace.checkout(origin)
+        with self.hands:
+            if turn.task.kind == "plan":
+                brief = write_plan_brief(turn.number, turn.task, turn.rounds, target, settings)
+            else:
+                brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
+            (place / "brief.md").write_text(brief.text, encoding="utf-8")
+            workspace.checkout(origin)
         with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
             desk = Desk(
                 workspace.folder, self.sandbox, restore=lambda: workspace.checkout(origin),
