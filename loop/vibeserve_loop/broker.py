@@ -43,7 +43,6 @@ class Broker:
         self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
         self._verdicts = verdicts or Verdicts(self._home / "verdicts")
         self._suite = tree_of(gate.target.folder) + gate.target.profile
-        self._environment = environment_of(gate.command)
         self._visits: dict[str, Visit] = {}
         self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
         self._changed = threading.Condition(threading.RLock())
@@ -139,7 +138,7 @@ class Broker:
 
     def _key(self, candidate: Path, rival: Path | None, depth: Depth) -> Key:
         against = tree_of(rival) if rival else ""
-        code, here = tree_of(candidate), self._environment
+        code, here = tree_of(candidate), environment_of(self._gate.command)
         return Key(tree=code, rival=against, suite=self._suite, environment=here, depth=depth)
 
     def _work(self) -> None:
