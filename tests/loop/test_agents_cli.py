@@ -87,7 +87,8 @@ def test_garbage_from_the_model_is_never_an_answer(name: str, tmp_path: Path) ->
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Gemini's own program refuses to load, over the protocol, a session that has ended; in its headless mode it takes it up.
+@pytest.mark.parametrize("name", ["codex", "claude", "opencode"])
 def test_another_attempt_takes_the_session_up_again(name: str, tmp_path: Path) -> None:
     script = [{"shell": "echo once >> made"}, {"say": "It is made."}]
     options = {"base_url": "{url}", "model": MODELS[name]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import Any, cast
 
@@ -115,8 +114,11 @@ async def _begun(agent: Any, start: Start, talk: Talk) -> str:
     met = await agent.initialize(acp.PROTOCOL_VERSION, client_capabilities=nothing, client_info=about)
     folder, servers = str(talk.desk.folder.resolve()), _servers(talk.link)
     if start.resume and met.agent_capabilities and met.agent_capabilities.load_session:
-        with contextlib.suppress(RequestError):
+        try:
             await agent.load_session(cwd=folder, session_id=start.resume, mcp_servers=servers)
+        except RequestError as error:
+            talk.desk.log(f"session {start.resume} cannot be taken up, another is begun: {error}")
+        else:
             talk.desk.log(f"session {start.resume} is taken up again")
             return start.resume
     made = await agent.new_session(cwd=folder, mcp_servers=servers)
