@@ -87,7 +87,7 @@ def test_garbage_from_the_model_is_never_an_answer(name: str, tmp_path: Path) ->
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
 
 
-# Gemini's own program refuses to load, over the protocol, a session that has ended; in its headless mode it takes it up.
+# Gemini's program does not load an ended session over the protocol; in its headless mode it takes one up.
 @pytest.mark.parametrize("name", ["codex", "claude", "opencode"])
 def test_another_attempt_takes_the_session_up_again(name: str, tmp_path: Path) -> None:
     script = [{"shell": "echo once >> made"}, {"say": "It is made."}]
