@@ -12,11 +12,13 @@ from typing import Literal
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
 from pytest_vibeserve.report import Report, read_report, write_atomically
 from pytest_vibeserve.target import Target
+from vibeserve_loop.devices import Device
 from vibeserve_loop.processes import Finished, Place, run_tethered
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.review import TIMES, look_over
 
 GRACE_S = 60.0
+PYTEST = (sys.executable, "-I", "-B", "-m", "pytest")
 UNISOLATED = "unisolated"
 KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST")
 SHOWN_FAILURES = 5
@@ -27,7 +29,8 @@ SHOWN_CHARACTERS = 600
 class Case:
     """What to judge: a candidate's folder, its rival if any, and the folder that gets report and logs.
 
-    `alpha` is the chance of a wrong "better" against the rival; None is the gate's own.
+    `alpha` is the chance of a wrong "better" against the rival, None is the gate's own; `device` is what it may
+    measure on, None is the machine as it is.
     """
 
     candidate: Path
@@ -35,6 +38,7 @@ class Case:
     depth: Literal["quick", "full"]
     folder: Path
     alpha: float | None = None
+    device: Device | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class Gate:
         report.unlink(missing_ok=True)
         nonce = secrets.token_hex(16)
         limit_s = self.target.limits.wall_s + GRACE_S
-        place = Place(self.home.resolve(), _environment(), limit_s, case.folder / "gate.log")
+        where = case.device or Device()
+        place = Place(self.home.resolve(), gate_environment(where), limit_s, case.folder / "gate.log", where.cores)
         finished = run_tethered([*self._launcher(), *self._options(case, nonce, sampling)], place)
         if finished.timed_out:
             return _void(f"the gate took longer than {limit_s:.0f} s and was stopped", finished)
@@ -80,7 +85,7 @@ class Gate:
         return _void(why, finished) if why else summary_of(found)
 
     def _launcher(self) -> tuple[str, ...]:
-        return self.command or (sys.executable, "-I", "-B", "-m", "pytest")
+        return self.command or PYTEST
 
     def _options(self, case: Case, nonce: str, sampling: int) -> list[str]:
         ini = self.home / "gate.ini"
@@ -156,7 +161,9 @@ def _complaint(finished: Finished) -> str:
     return said.removeprefix("ERROR: ").removeprefix("error: ")[:SHOWN_CHARACTERS]
 
 
-def _environment() -> dict[str, str]:
+def gate_environment(device: Device | None = None) -> dict[str, str]:
     """Nothing that Python or pytest obeys: where programs, caches, GPUs and the container engine are, and no more."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if device is not None and device.gpus:
+        kept["CUDA_VISIBLE_DEVICES"] = ",".join(device.gpus)
     return {**kept, "LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -6,99 +6,64 @@ import contextlib
 import os
 import queue
 import secrets
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop.assess import Gate
-from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Answer, Ticket, address_file
+from vibeserve_loop.assess import Gate, gate_environment
+from vibeserve_loop.broker_link import LONGEST_WAIT_S, Address, Ticket, address_file
 from vibeserve_loop.broker_socket import Listener
-from vibeserve_loop.equipment import NAMES
+from vibeserve_loop.broker_visits import Allowance, Depth, Question, Visit, answer_of, copied, public
+from vibeserve_loop.devices import WHOLE, Device, Devices
 from vibeserve_loop.gate_job import FOUND_FILE, JOB_FILE, GateJob
 from vibeserve_loop.issues import Issues
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.verdicts import Key, Verdicts, environment_of, tree_of
 
-Depth = Literal["quick", "full"]
-LARGEST_TREE = 512 * 2**20
-HIDDEN: dict[str, object] = {"baseline": "the base", "baseline_tree": "", "ratios": ()}
 ENTRY = (
     "import sys; from pathlib import Path; from vibeserve_loop.gate_job import main, obey_parent; "
     "obey_parent(); sys.exit(main(Path(sys.argv[1])))"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How often one session may ask; what the cache answers or the machine spoils is not counted."""
-
-    quick: int = 8
-    full: int = 1
-
-
-@dataclass(slots=True)
-class _Question:
-    """A ticket under way: what is judged, for whom, and where."""
-
-    ticket: Ticket
-    folder: Path
-    key: Key
-    rival: Path | None
-    process: subprocess.Popen[bytes] | None = None
-
-
-@dataclass(slots=True)
-class Visit:
-    """One session at the broker: its workspace, what it may still ask, and its questions."""
-
-    workspace: Path
-    rival: Path | None
-    left: dict[Depth, int]
-    author: str = "agent"
-    over: bool = False
-    questions: dict[str, _Question] = field(default_factory=dict)
-
-
 class Broker:
-    """One gate at a time, in the order of asking; `lease` is held while one runs, so that measurements stay alone."""
+    """Gates in the order of asking, `hands` at a time, each on a device that is lent to it alone."""
 
     def __init__(
         self, gate: Gate, home: Path, issues: Issues, verdicts: Verdicts | None = None,
-        lease: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+        devices: Devices = WHOLE, hands: int = 1,
     ) -> None:  # fmt: skip
         """Take the gate and a folder that no agent can reach; nothing runs before `serving`."""
         self.issues = issues
-        self._gate, self._home, self._lease = gate, home.resolve(), lease
+        self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
         self._verdicts = verdicts or Verdicts(self._home / "verdicts")
         self._suite = tree_of(gate.target.folder) + gate.target.profile
-        self._environment = environment_of(gate.command)
         self._visits: dict[str, Visit] = {}
-        self._waiting: queue.SimpleQueue[tuple[Visit, _Question] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
         self._changed = threading.Condition(threading.RLock())
         self._listener: Listener | None = None
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[Broker]:
         """Answer on a local socket while this lasts; a gate that still runs at its end is stopped."""
-        worker = threading.Thread(target=self._work, name="broker", daemon=True)
-        worker.start()
+        workers = [threading.Thread(target=self._work, name="broker", daemon=True) for _ in range(self._hands)]
+        for worker in workers:
+            worker.start()
         with Listener(self) as self._listener:
             try:
                 yield self
             finally:
                 for token in tuple(self._visits):
                     self._leave(token)
-                self._waiting.put(None)
-                worker.join()
+                for _ in workers:
+                    self._waiting.put(None)
+                for worker in workers:
+                    worker.join()
 
     @contextlib.contextmanager
     def visit(
@@ -124,6 +89,12 @@ class Broker:
             raise UsageError("this session at the broker is over, or never was")
         return found
 
+    def asked(self, address: Address) -> int:
+        """How many gates a session has asked for; what the cache answered or the machine spoiled is not counted."""
+        questions = self.visitor(address.token).questions.values()
+        lost = ("failed", "cancelled")
+        return sum(q.ticket.state not in lost and not (q.ticket.answer and q.ticket.answer.cached) for q in questions)
+
     def start(self, visit: Visit, depth: str) -> Ticket:
         """Take in a question about the workspace as it is now; what may not be asked is refused, not an error."""
         if depth not in ("quick", "full"):
@@ -132,9 +103,9 @@ class Broker:
         number = f"{len(visit.questions) + 1:04d}-{secrets.token_hex(3)}"
         ticket = Ticket(id=number, state="queued", depth=wanted)
         folder = self._home / "questions" / number
-        if why := _copy(visit.workspace, folder / "candidate"):
+        if why := copied(visit.workspace, folder / "candidate"):
             return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": why}))
-        question = _Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
+        question = Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
         with self._changed:
             known = self._verdicts.get(question.key)
             if known is None and visit.left[wanted] <= 0:
@@ -167,7 +138,7 @@ class Broker:
 
     def _key(self, candidate: Path, rival: Path | None, depth: Depth) -> Key:
         against = tree_of(rival) if rival else ""
-        code, here = tree_of(candidate), self._environment
+        code, here = tree_of(candidate), environment_of(self._gate.command)
         return Key(tree=code, rival=against, suite=self._suite, environment=here, depth=depth)
 
     def _work(self) -> None:
@@ -177,17 +148,17 @@ class Broker:
                 if visit.over:
                     continue
                 question.ticket = question.ticket.model_copy(update={"state": "running"})
-            with self._lease():
-                found = self._judged(visit, question)
+            with self._devices.lease() as device:
+                found = self._judged(visit, question, device)
             self._settle(visit, question, found)
 
-    def _judged(self, visit: Visit, question: _Question) -> Assessment | str:
+    def _judged(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
         """The assessment, or why there is none."""
         target = self._gate.target
         job = GateJob(
             target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
-            command=self._gate.command, candidate=str(question.folder / "candidate"),
-            rival=str(question.rival or ""), depth=question.ticket.depth,
+            command=self._gate.command, strict=self._gate.strict, candidate=str(question.folder / "candidate"),
+            rival=str(question.rival or ""), depth=question.ticket.depth, device=device,
         )  # fmt: skip
         write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
         with self._changed:
@@ -206,7 +177,7 @@ class Broker:
             return Assessment.model_validate_json(found.read_bytes())
         return (question.folder / "job.log").read_text("utf-8", "replace").strip()[-600:] or "the gate was stopped"
 
-    def _settle(self, visit: Visit, question: _Question, found: Assessment | str) -> None:
+    def _settle(self, visit: Visit, question: Question, found: Assessment | str) -> None:
         with self._changed:
             if isinstance(found, Assessment) and found.outcome != "infrastructure":
                 self._verdicts.put(question.key, found)
@@ -215,10 +186,10 @@ class Broker:
                 reason = found if isinstance(found, str) else found.reason
                 visit.left[question.ticket.depth] += 1
                 state = "cancelled" if visit.over else "failed"
-                question.ticket = question.ticket.model_copy(update={"state": state, "reason": _public(reason)})
+                question.ticket = question.ticket.model_copy(update={"state": state, "reason": public(reason)})
             self._changed.notify_all()
 
-    def _answered(self, question: _Question, found: Assessment, *, cached: bool) -> None:
+    def _answered(self, question: Question, found: Assessment, *, cached: bool) -> None:
         update = {"state": "done", "answer": answer_of(found, cached=cached)}
         question.ticket = question.ticket.model_copy(update=update)
         self._changed.notify_all()
@@ -241,37 +212,6 @@ class Broker:
                 self._changed.wait(1.0)
 
 
-def answer_of(found: Assessment, *, cached: bool) -> Answer:
-    """What an agent may know of an assessment."""
-    return Answer(
-        outcome=found.outcome, reason=_public(found.reason), depth=found.depth, provisional=found.depth == "quick",
-        cached=cached, failed=found.failed, measurements=found.measurements, hints=found.hints, wall_s=found.wall_s,
-        comparison=found.comparison and found.comparison.model_copy(update=HIDDEN),
-    )  # fmt: skip
-
-
-def _public(reason: str) -> str:
-    """A reason without the paths that an agent has no business with."""
-    return " ".join(word if not word.startswith("/") else "[path]" for word in reason.split())[:600]
-
-
-def _copy(workspace: Path, into: Path) -> str:
-    """Copy the code as it is, without git and without what was laid there for agents; why not, where it cannot be."""
-    size = sum(p.lstat().st_size for p in workspace.rglob("*") if ".git" not in p.parts and not p.is_dir())
-    if size > LARGEST_TREE:
-        return f"the workspace holds {size >> 20} MiB, more than the {LARGEST_TREE >> 20} MiB that the gate takes"
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        top = {".git", *NAMES} if Path(folder) == workspace else set()
-        return {name for name in names if name in top or name == "__pycache__"}
-
-    try:
-        shutil.copytree(workspace, into, symlinks=True, ignore=left_out)
-    except (OSError, shutil.Error) as error:
-        return f"the workspace could not be copied: {str(error)[:300]}"
-    return ""
-
-
 def _environment() -> dict[str, str]:
     """What a gate's process needs, and no key."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "LANG") if name in os.environ}
+    return {**gate_environment(), **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}

@@ -18,7 +18,8 @@ from vibeserve_loop.handover import Handover
 from vibeserve_loop.proposals import Item
 
 if TYPE_CHECKING:
-    from vibeserve_loop.broker import Broker, Visit
+    from vibeserve_loop.broker import Broker
+    from vibeserve_loop.broker_visits import Visit
 
 LONGEST_LINE = 200_000
 

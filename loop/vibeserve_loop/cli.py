@@ -40,6 +40,9 @@ def cli(ctx: click.Context) -> None:
 @click.option("--strict", is_flag=True, help="Accept nothing that ran unisolated.")
 @click.option("--baseline", "baselines", multiple=True, help="Also judge this, for the last page.")
 @click.option("--reviewer", default="", metavar="COMMAND", help="Reads each change; may have more audited, no more.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Rounds side by side.")
+@click.option("--device", "devices", multiple=True, help="Cores (0-3) or a GPU's UUID, for one gate at a time.")
+@click.option("--executor", default="", help="Where gates run: 'ray [address=A] [cpus=N] [gpus=N]'; else here.")
 @click.option("--seed", type=int, help="Makes the search's own choices repeatable.")
 @limits
 @knobs

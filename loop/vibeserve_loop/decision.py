@@ -28,7 +28,9 @@ def alpha_for(task: Task, rounds: Sequence[Round], max_rounds: int | None) -> fl
     if task.kind != "work":
         return None
     judged = [r.assessment.comparison for r in lineage.judged_work(rounds) if r.assessment]
-    left = max(LEAST_ALPHA, SEARCH_ALPHA - sum((1 - found.confidence) / 2 for found in judged if found))
+    promised = sum(r.task.alpha or 0.0 for r in lineage.judged_work(rounds) if r.decision.ruling == "pending")
+    spent = sum((1 - found.confidence) / 2 for found in judged if found)
+    left = max(LEAST_ALPHA, SEARCH_ALPHA - spent - promised)
     number = 1 + len(lineage.judged_work(rounds))
     if max_rounds is None:
         return min(alpha_share(number, SEARCH_ALPHA), left / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -13,25 +14,32 @@ State = TypeVar("State")
 LEAST_GAIN = 1e-9
 
 
+class _Mine(threading.local, Generic[State]):
+    """What one thread has folded: rounds side by side know of different rounds."""
+
+    def __init__(self, begin: Callable[[], State]) -> None:
+        self.seen: tuple[Round, ...] = ()
+        self.state = begin()
+
+
 class Growing(Generic[State]):
     """A fold that goes on from the longest beginning that it has seen; the same rounds always give the same state."""
 
     def __init__(self, begin: Callable[[], State], step: Callable[[State, Round], None]) -> None:
         """Take how to begin, and how to take one round in."""
         self._begin, self._step = begin, step
-        self._seen: tuple[Round, ...] = ()
-        self._state = begin()
+        self._mine: _Mine[State] = _Mine(begin)
 
     def __call__(self, rounds: Sequence[Round]) -> State:
         """The state after these rounds; not to be changed, and not to be kept beyond the next call."""
-        whole = tuple(rounds)
+        whole, mine = tuple(rounds), self._mine
         # Rounds that are the very same objects compare without a look inside.
-        if whole[: len(self._seen)] != self._seen:
-            self._seen, self._state = (), self._begin()
-        for record in whole[len(self._seen) :]:
-            self._step(self._state, record)
-        self._seen = whole
-        return self._state
+        if whole[: len(mine.seen)] != mine.seen:
+            mine.seen, mine.state = (), self._begin()
+        for record in whole[len(mine.seen) :]:
+            self._step(mine.state, record)
+        mine.seen = whole
+        return mine.state
 
 
 @dataclass(slots=True)
@@ -57,7 +65,7 @@ class Facts:
 def take_in(facts: Facts, record: Round) -> None:
     """Add one round."""
     kind, ruling = record.task.kind, record.decision.ruling
-    facts.seconds += record.wall_s
+    facts.seconds += record.wall_s if record.elapsed_s is None else record.elapsed_s
     if record.assessment:
         facts.shortest_gate_s = min(facts.shortest_gate_s, record.wall_s)
     if record.work:
@@ -74,7 +82,7 @@ def take_in(facts: Facts, record: Round) -> None:
         if ruling != "void":
             facts.judged.append(record)
     _rank(facts, record)
-    if kind in ("starter", "work") and ruling != "void":
+    if kind in ("starter", "work") and ruling not in ("void", "pending"):
         facts.trees[record.tree] = record.round
         if record.sketch:
             facts.sources[record.sketch.digest] = record.round

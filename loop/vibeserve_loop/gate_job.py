@@ -15,6 +15,7 @@ from pytest_vibeserve.errors import ExitCode, VibeserveError
 from pytest_vibeserve.report import write_atomically
 from pytest_vibeserve.target import load_target
 from vibeserve_loop.assess import Case, Gate
+from vibeserve_loop.devices import Device
 
 JOB_FILE, FOUND_FILE = "job.json", "assessment.json"
 
@@ -28,6 +29,8 @@ class GateJob(BaseModel):
     profile: str
     home: str
     command: tuple[str, ...]
+    strict: bool = False
+    device: Device | None = None
     candidate: str
     rival: str
     depth: Literal["quick", "full"]
@@ -47,9 +50,10 @@ def _interrupt_at_end_of_input() -> None:
 def main(folder: Path) -> int:
     """Judge the job in the folder; the exit code is the error's when there is no assessment."""
     job = GateJob.model_validate_json((folder / JOB_FILE).read_bytes())
-    gate = Gate(load_target(job.target, job.profile), Path(job.home), job.command)
+    gate = Gate(load_target(job.target, job.profile), Path(job.home), job.command, job.strict)
     try:
-        found = gate.assess(Case(Path(job.candidate), Path(job.rival) if job.rival else None, job.depth, folder))
+        rival = Path(job.rival) if job.rival else None
+        found = gate.assess(Case(Path(job.candidate), rival, job.depth, folder, device=job.device))
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except VibeserveError as error:

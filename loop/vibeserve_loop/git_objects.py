@@ -37,8 +37,8 @@ class GitObjects:
     def __init__(self, repository: Path) -> None:
         """Take the `.git` folder."""
         self._home = repository
-        self._entries = lru_cache(maxsize=512)(self._parsed)
-        self._plain = lru_cache(maxsize=512)(self._checked)
+        self._entries = lru_cache(maxsize=128)(self._parsed)
+        self._plain = lru_cache(maxsize=128)(self._checked)
 
     def snapshot(self, folder: Path) -> str | None:
         """Write every file of a folder; the tree's hash, or None where only git knows what belongs into it."""
@@ -57,6 +57,10 @@ class GitObjects:
             return tree if self._plain(tree) else None
         except KeyError:
             return None
+
+    def holds(self, sha: str) -> bool:
+        """Whether that loose object is there."""
+        return self._path(sha).is_file()
 
     def restore(self, tree: str, folder: Path) -> None:
         """Make a folder hold exactly the tree's files; its `.git` is left alone, links are not followed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
+from vibeserve_loop.lean import Shelf
 from vibeserve_loop.records import SCHEMA, Round
 
 
@@ -20,6 +21,7 @@ class History:
         self.path = path
         self.note = ""
         self._rounds: list[Round] = []
+        self._shelf = Shelf()
         self._read(repair)
 
     @property
@@ -36,7 +38,7 @@ class History:
             raise InfrastructureError(
                 f"cannot write {self.path}: {error.strerror}; nothing is lost: free some space and resume"
             ) from error
-        self._rounds.append(record)
+        self._rounds.append(self._shelf.kept(record))
 
     def _write(self, line: bytes) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -57,7 +59,7 @@ class History:
         data = self.path.read_bytes() if self.path.is_file() else b""
         whole, _, torn = data.rpartition(b"\n")
         for number, line in enumerate(whole.split(b"\n") if whole else []):
-            self._rounds.append(self._parsed(line, number))
+            self._rounds.append(self._shelf.kept(self._parsed(line, number)))
         if not torn:
             return
         self.note = f"the last line of {self.path} was torn and is dropped: round {len(self._rounds)} runs again"

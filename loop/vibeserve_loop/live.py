@@ -16,7 +16,7 @@ from vibeserve_loop.decision import gain_text
 from vibeserve_loop.progress import remaining, standing
 from vibeserve_loop.records import Round, Settings, Step
 
-STYLES = {"accept": "green", "reject": "red", "void": "yellow"}
+STYLES = {"accept": "green", "reject": "red", "void": "yellow", "pending": "dim"}
 
 
 class LiveTable:

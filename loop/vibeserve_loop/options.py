@@ -25,6 +25,8 @@ KNOBS = (
     ("--random-inspirations", click.IntRange(min=0), "evolve: drawn others shown to the agent.  [2]"),
     ("--islands", MANY, "evolve: populations that mix only now and then.  [1]"),
     ("--migrate-every", MANY, "evolve: rounds between migrations.  [10]"),
+    ("--quick-gates", click.IntRange(min=0), "Quick gates that an agent may ask for in one session.  [8]"),
+    ("--full-gates", click.IntRange(min=0), "Full gates that an agent may ask for in one session.  [1]"),
     ("--novelty", click.FloatRange(0, 1, min_open=True), "Likeness from which code counts as tried.  [1.0]"),
 )
 

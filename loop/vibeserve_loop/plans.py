@@ -103,6 +103,17 @@ def plans(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed:
     return tuple(sorted(found, key=lambda p: (p.names != task.techniques, -round(p.score, 9), _lot(p, seed, turn))))
 
 
+def left_over(known: Sequence[Technique], task: Task, rounds: Sequence[Round], seed: int) -> tuple[Plan, ...]:
+    """The plans without those that rounds under way on the same base have begun; all of them where none is left."""
+    begun: set[tuple[str, ...]] = set()
+    for record in rounds:
+        if record.decision.ruling == "pending" and record.task.kind == "work" and record.task.base == task.base:
+            likely = plans(known, record.task, rounds[: record.round], seed)
+            begun.update([next(plan.names for plan in likely if plan.names not in begun)] if likely else [])
+    every = plans(known, task, rounds, seed)
+    return tuple(plan for plan in every if plan.names not in begun) or every
+
+
 def _named(names: tuple[str, ...], known: Sequence[Technique], ledger: Ledger) -> list[Plan]:
     """The plan of exactly these techniques, unless one is unknown, in the code already, or did not apply here."""
     members = [technique for name in names for technique in known if technique.name == name]

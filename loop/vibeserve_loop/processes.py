@@ -6,12 +6,17 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pytest_vibeserve.errors import InfrastructureError
+
+_UNDER_WAY: set[subprocess.Popen[bytes]] = set()
+_ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
 
@@ -29,20 +34,41 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams."""
+    """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams.
+
+    `cores` pins it, `memory_gib` bounds each of its processes; empty and 0 leave it as this program is.
+    """
 
     folder: Path
     environment: Mapping[str, str]
     timeout_s: float
     log: Path | None = None
+    cores: tuple[int, ...] = ()
+    memory_gib: float = 0.0
+
+
+def go_on() -> None:
+    """Let commands be run again after `end_all`."""
+    _ENDING.clear()
+
+
+def end_all() -> None:
+    """End every command of every thread: each is stopped as past its limit, and no other is begun."""
+    _ENDING.set()
+    for process in tuple(_UNDER_WAY):
+        if process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
 
 
 def run_tethered(command: Sequence[str], place: Place) -> Finished:
     """Run a command in a session of its own and wait; it and its children are gone when this returns or raises."""
+    if _ENDING.is_set():
+        raise InfrastructureError("the loop is ending")
     began = time.monotonic()
     with _streams(place.log) as (output, errors):
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(TETHER), *command],
+            [sys.executable, "-I", "-S", "-B", str(TETHER), *_options(place), *command],
             cwd=place.folder,
             env=dict(place.environment),
             stdin=subprocess.PIPE,
@@ -51,14 +77,23 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
             start_new_session=True,
         )
         timed_out = False
+        _UNDER_WAY.add(process)
         try:
             process.wait(place.timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
+            _UNDER_WAY.discard(process)
             _release(process)
+        if _ENDING.is_set():
+            raise InfrastructureError("the loop is ending")
         wall_s = time.monotonic() - began
-        return Finished(process.returncode, _tail(output), _tail(errors), wall_s, timed_out)
+        return Finished(process.returncode, read_tail(output), read_tail(errors), wall_s, timed_out)
+
+
+def _options(place: Place) -> list[str]:
+    pinned = ["--cores", ",".join(map(str, place.cores))] if place.cores else []
+    return [*pinned, *(["--memory", str(int(place.memory_gib * 2**30))] if place.memory_gib else [])]
 
 
 def _release(process: subprocess.Popen[bytes]) -> None:
@@ -81,7 +116,8 @@ def _streams(log: Path | None) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield output, errors
 
 
-def _tail(stream: IO[bytes]) -> str:
+def read_tail(stream: IO[bytes]) -> str:
+    """The last part of what was written to a file, as text."""
     size = stream.seek(0, 2)
     stream.seek(max(0, size - KEPT_BYTES))
     return stream.read().decode("utf-8", "replace")

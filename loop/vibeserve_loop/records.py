@@ -12,7 +12,8 @@ from vibeserve_loop.proposals import Answer, Item, Proposal
 
 SCHEMA = 1
 Kind = Literal["starter", "baseline", "work", "final", "plan", "order"]
-Ruling = Literal["accept", "reject", "void"]
+Ruling = Literal["accept", "reject", "void", "pending"]
+"""`pending` is never recorded: it stands for a round that is under way beside the one that is proposed."""
 Verb = Literal["pause", "resume", "stop", "budget", "steer", "issue"]
 
 
@@ -36,6 +37,8 @@ class Knobs(_Record):
     islands: int = Field(default=1, ge=1, description="evolve: populations that mix only now and then")
     migrate_every: int = Field(default=10, ge=1, description="evolve: rounds between migrations")
     novelty: float = Field(default=1.0, gt=0, le=1, description="likeness of source from which code counts as tried")
+    quick_gates: int = Field(default=8, ge=0, description="quick gates that one session of an agent may ask for")
+    full_gates: int = Field(default=1, ge=0, description="full gates that one session of an agent may ask for")
     objectives: tuple[str, ...] = Field(
         default=(), description="evolve: `metric[@load]:max|min`; empty is the target's"
     )
@@ -81,6 +84,9 @@ class Settings(_Record):
     sandbox: str = "none"
     strict: bool = Field(default=False, description="accept nothing that ran unisolated")
     seed: int = 0
+    workers: int = Field(default=1, ge=1, description="rounds under way at the same time")
+    devices: tuple[str, ...] = Field(default=(), description="cores or GPUs, each for one gate; empty is the machine")
+    executor: str = Field(default="", description="where gates run; empty is this machine")
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
@@ -135,6 +141,8 @@ class Task(_Record):
     agent: str = Field(default="", description="label of the agent; empty is the run's first")
     orders: tuple[Order, ...] = ()
     baseline: str = Field(default="", description="folder of the program to judge, for a baseline's round")
+    seen: int | None = Field(default=None, description="rounds recorded when it was given out beside others")
+    alpha: float | None = Field(default=None, description="chance of a wrong `better`, fixed when given out so")
 
 
 class Spend(_Record):
@@ -154,6 +162,7 @@ class AgentResult(_Record):
     skipped: tuple[str, ...] = Field(default=(), description="tried on this base and found not to apply")
     exhausted: bool = Field(default=False, description="the agent knows nothing more to try on this base")
     failed: str = Field(default="", description="why the session counts for nothing; its cost does")
+    gates: int = Field(default=0, description="gates that it asked the broker for, those from the cache left out")
     spend: Spend = Spend()
 
 
@@ -223,6 +232,7 @@ class Round(_Record):
     decision: Decision
     started: float
     wall_s: float
+    elapsed_s: float | None = Field(default=None, description="by how much it moved the clock, beside other rounds")
 
 
 class Step(_Record):

@@ -16,6 +16,10 @@ Part = Literal["agents", "policies", "sandboxes"]
 SUFFIX: dict[Part, str] = {"agents": "Agent", "policies": "Policy", "sandboxes": "Sandbox"}
 ROLE: dict[Part, type] = {"agents": roles.Agent, "policies": roles.Policy, "sandboxes": roles.Sandbox}
 AUTO = "auto"
+METAL = "metal"
+LOCAL = ("bubblewrap", "seatbelt")
+"""Sandboxes that are namespaces or profiles of this machine's own processes."""
+ELSEWHERE = ("docker", "modal")
 
 
 def names(part: Part) -> tuple[str, ...]:
@@ -66,9 +70,16 @@ def obstacle(name: str) -> str:
     return cast(roles.Sandbox, _made("sandboxes", name, ())).obstacle()
 
 
-def best_sandbox() -> str:
-    """The name that `auto` stands for on this machine: bubblewrap where it works, else none."""
-    return "none" if obstacle("bubblewrap") else "bubblewrap"
+def best_sandbox(backend: str = "") -> str:
+    """The name that `auto` stands for on this machine: the first that works, none at last; Metal wants a local one."""
+    wanted = LOCAL if backend == METAL else (*LOCAL, "docker")
+    return next((name for name in wanted if not obstacle(name)), "none")
+
+
+def check_reach(name: str, backend: str) -> None:
+    """UsageError for a sandbox in which the target's accelerator is not there."""
+    if backend == METAL and name in ELSEWHERE:
+        raise UsageError(f"--sandbox {name}: Metal is there for processes of this machine only; leave --sandbox out")
 
 
 def _made(part: Part, name: str, options: Sequence[tuple[str, str]]) -> object:

@@ -17,12 +17,17 @@ DEFAULT_KNOBS = Knobs()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see."""
+    """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see.
+
+    `endpoint` (HOST:PORT on this machine) is all that it may reach, empty is nothing; `memory_gib` 0 is no limit.
+    """
 
     command: tuple[str, ...]
     writable: Path
     readable: tuple[Path, ...] = ()
     timeout_s: float = 120.0
+    endpoint: str = ""
+    memory_gib: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,16 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where an agent works: a folder with the base's code, a sandbox for commands, `restore` to begin again, a log."""
+    """Where an agent works: a folder with the base's code, a sandbox for commands, `restore` to begin again, a log.
+
+    `readable` is what else its commands may see: git's objects, where the folder borrows them from the run.
+    """
 
     folder: Path
     sandbox: Sandbox
     restore: Callable[[], None]
     log: Callable[[str], None]
+    readable: tuple[Path, ...] = ()
 
 
 @runtime_checkable

@@ -15,8 +15,12 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
-from vibeserve_loop.assess import Gate
+from vibeserve_loop.assess import PYTEST, Gate
+from vibeserve_loop.broker import Broker
+from vibeserve_loop.devices import WHOLE, Devices, devices_named
 from vibeserve_loop.engine import Search
+from vibeserve_loop.executors import launcher
+from vibeserve_loop.issues import Issues
 from vibeserve_loop.options import knobs_given
 from vibeserve_loop.population import objectives_named
 from vibeserve_loop.records import AgentChoice, Knobs, Settings
@@ -44,6 +48,9 @@ class Request:
     sandbox: str = resolve.AUTO
     strict: bool = False
     seed: int | None = None
+    workers: int = 1
+    devices: tuple[str, ...] = ()
+    executor: str = ""
     max_rounds: int | None = None
     max_hours: float | None = None
     max_usd: float | None = None
@@ -65,7 +72,9 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     """Check everything that can be checked, then make the run's folder; UsageError names what to type instead."""
     target = load_target(request.target, request.profile)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-    name = resolve.best_sandbox() if request.sandbox == resolve.AUTO else request.sandbox
+    backend = target.hardware.backend
+    name = resolve.best_sandbox(backend) if request.sandbox == resolve.AUTO else request.sandbox
+    resolve.check_reach(name, backend)
     agents = [_choice(text, request.agent_options) for text in request.agents]
     settings = Settings(
         id=new_id(seed),
@@ -81,6 +90,9 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         sandbox=name,
         strict=request.strict,
         seed=seed,
+        workers=request.workers,
+        devices=request.devices,
+        executor=request.executor,
         max_rounds=request.max_rounds,
         max_hours=request.max_hours,
         max_usd=request.max_usd,
@@ -91,7 +103,13 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     )
     if not (target.folder / "starter" / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
+    if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
+        raise UsageError("the agent handoff works in one workspace: leave --workers out")
     _parts(settings, target)
+    if settings.executor and settings.devices:
+        raise UsageError("--device is for gates on this machine: leave it or --executor out")
+    _devices(settings, target)
+    _launcher(settings, target)
     Workspace(runs)
     return create(settings, runs)
 
@@ -104,9 +122,13 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         target = load_target(settings.target, settings.profile)
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
-        gate = Gate(target, folder.path, settings.gate_command, settings.strict, settings.reviewer, insight=True)
-        workspace = Workspace(folder.workspace)
-        yield Search(Workshop(settings, folder, target, history, workspace, gate, crew, sandbox), policy)
+        gate = Gate(target, folder.path, _launcher(settings, target), settings.strict, settings.reviewer)
+        workspace, devices = Workspace(folder.workspace), _devices(settings, target)
+        hands = settings.workers if settings.executor else len(devices)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
+        with broker.serving():
+            parts = (workspace, gate, crew, sandbox, devices, broker)
+            yield Search(Workshop(settings, folder, target, history, *parts), policy)
 
 
 def baseline_folder(target: Target, name: str) -> Path:
@@ -132,6 +154,17 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
     planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
     return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
+
+
+def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
+    return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
+
+
+def _devices(settings: Settings, target: Target) -> Devices:
+    """What gates may measure on: an executor sees to it itself, one worker without a choice has the whole machine."""
+    if settings.executor or (settings.workers == 1 and not settings.devices):
+        return WHOLE
+    return Devices(devices_named(settings.devices, target.hardware.backend))
 
 
 def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:

@@ -1,12 +1,16 @@
-"""Run a command so that nothing of it outlives this program's standard input; started as a script, by path.
+"""Run a command so that nothing of it outlives a lifeline that its starter holds; started as a script, by path.
 
-The starter holds the other end of standard input.  When that closes, for whatever reason, the command is asked to
-stop (SIGINT) and, after a grace, killed.  On Linux this program adopts orphans, so children that left the command's
-process group are found and killed as well.
+    tether.py [--lifeline FD] [--cores N,N...] [--memory BYTES] [--grace SECONDS] COMMAND WORD...
+
+The lifeline is a file descriptor, this program's standard input unless one is named, in which case the command keeps
+its standard streams to be spoken to.  When its other end closes, for whatever reason, the command is asked to stop and,
+after a grace, killed.  On Linux this program adopts orphans, so children that left the command's process group are
+found and killed as well; there the command may be pinned to cores, and each of its processes bounded in memory.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -14,25 +18,40 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 8.0
+OPTIONS = ("--lifeline", "--cores", "--memory", "--grace")
 
 
-def main(command: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run the command and return its exit status, 128 + signal when it was killed."""
+    options: dict[str, str] = {}
+    while words and words[0] in OPTIONS:
+        options[words[0]], words = words[1], words[2:]
+    lifeline, grace_s = int(options.get("--lifeline", "0")), float(options.get("--grace", GRACE_S))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        if "--cores" in options:
+            os.sched_setaffinity(0, [int(core) for core in options["--cores"].split(",")])
+    if lifeline:
+        os.set_inheritable(lifeline, False)
     child = os.fork()
     if child == 0:
-        _become(command)
-    threading.Thread(target=_stop_at_end_of_input, args=(child,), daemon=True).start()
+        if "--memory" in options:
+            resource.setrlimit(resource.RLIMIT_DATA, (int(options["--memory"]),) * 2)
+        _become(words, spoken_to=lifeline > 0)
+    if lifeline:
+        for stream in (0, 1):
+            os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+    threading.Thread(target=_stop_at_the_end, args=(lifeline, child, grace_s), daemon=True).start()
     status = os.waitstatus_to_exitcode(_wait_for(child))
     _kill_group(child, signal.SIGKILL)
     _kill_adopted()
     return status if status >= 0 else 128 - status
 
 
-def _become(command: list[str]) -> None:
+def _become(command: list[str], *, spoken_to: bool) -> None:
     os.setsid()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if not spoken_to:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         os.execvp(command[0], command)
     except OSError as error:
@@ -47,11 +66,12 @@ def _wait_for(child: int) -> int:
             return status
 
 
-def _stop_at_end_of_input(child: int) -> None:
-    while os.read(0, 4096):
+def _stop_at_the_end(lifeline: int, child: int, grace_s: float) -> None:
+    """A gate is asked by SIGINT, as by a person; programs that are spoken to end at SIGTERM alone."""
+    while os.read(lifeline, 4096):
         continue
-    _kill_group(child, signal.SIGINT)
-    time.sleep(GRACE_S)
+    _kill_group(child, signal.SIGTERM if lifeline else signal.SIGINT)
+    time.sleep(grace_s)
     _kill_group(child, signal.SIGKILL)
 
 

@@ -7,7 +7,6 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +77,9 @@ def tree_of(folder: Path, left_out: Iterable[str] = ()) -> str:
 
 def environment_of(command: Iterable[str] = ()) -> str:
     """A digest of what a measurement depends on besides code and suite: machine, interpreter, packages, gate."""
+    # What reads packages' versions is large, and many a run never asks.
+    from importlib import metadata
+
     facts = [platform.platform(), platform.machine(), platform.node(), str(os.cpu_count()), sys.version, *command]
     for name in PACKAGES:
         try:

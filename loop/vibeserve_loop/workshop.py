@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +14,9 @@ from pytest_vibeserve.target import Target
 from vibeserve_loop import decision, lineage
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
+from vibeserve_loop.broker import Broker
+from vibeserve_loop.broker_visits import Allowance
+from vibeserve_loop.devices import WHOLE, Devices
 from vibeserve_loop.history import History
 from vibeserve_loop.novelty import EXACT, Made, sketch
 from vibeserve_loop.orders import in_force
@@ -20,9 +26,8 @@ from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Round, Settings, Sketch, Task
 from vibeserve_loop.roles import Agent, Crew, Desk, Sandbox
 from vibeserve_loop.runs import RunFolder
+from vibeserve_loop.turn import NO_CODE, Turn
 from vibeserve_loop.workspace import Commit, Workspace
-
-NO_CODE = Commit("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class Workshop:
     gate: Gate
     crew: Crew
     sandbox: Sandbox
+    devices: Devices = WHOLE
+    broker: Broker | None = None
+    hands: threading.Lock = field(default_factory=threading.Lock)
+    """Held for what the loop itself does around a session: one after another, rounds side by side begin staggered."""
 
     def prepare(self) -> None:
         """Bring the repository to where the record says it is; UsageError rather than sweep a user's changes away."""
@@ -66,39 +75,52 @@ class Workshop:
 
     def likeness(self, task: Task) -> Sketch | None:
         """The sketch of the starter, which lies in the workspace when its round comes; None for any other round."""
-        return self._sketch() if task.kind == "starter" else None
+        return self._sketch(self.workspace) if task.kind == "starter" else None
 
-    def edit(self, number: int, task: Task) -> tuple[Made, Commit]:
+    def edit(self, turn: Turn) -> tuple[Made, Commit]:
         """One agent's session, and the commit of what it left."""
-        base, origin = self.history.rounds[task.base], self._origin(task).commit
-        work = self._session(number, task, self.crew.editor(task.agent))
-        commit = self.workspace.commit(f"round {number}: {work.summary}", origin, self.settings.created + number)
-        likeness = self._sketch()
-        self.workspace.keep(number, commit.sha)
-        self.workspace.checkout(base.commit)
-        return Made(work, commit.tree, self._origin(task).tree, likeness), commit
+        place, origin = turn.workspace, turn.origin
+        work = self._session(turn, self.crew.editor(turn.task.agent))
+        moment = self.settings.created + turn.number
+        with self.hands:
+            commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
+            likeness = self._sketch(place)
+            place.keep(turn.number, commit.sha)
+            self._tidy(turn)
+        return Made(work, commit.tree, origin.tree, likeness), commit
 
-    def plan(self, number: int, task: Task) -> tuple[AgentResult, Answer | None, str]:
+    def plan(self, turn: Turn) -> tuple[AgentResult, Answer | None, str]:
         """Ask the planner; its answer, or None and why there is none that can be followed."""
         assert self.crew.planner is not None
-        work = self._session(number, task, self.crew.planner)
-        answer, why = read_answer(self.workspace.folder, self.history.rounds, self.target)
-        self.workspace.checkout(self._origin(task).commit)
+        work = self._session(turn, self.crew.planner)
+        answer, why = read_answer(turn.workspace.folder, turn.rounds, self.target)
+        self._tidy(turn)
         return work, answer, why
 
-    def assess(self, number: int, task: Task, commit: Commit, depth: Literal["quick", "full"]) -> Assessment:
+    def _tidy(self, turn: Turn) -> None:
+        """Leave the folder as the branch has it: what differs after a kill would look like changes."""
+        best = lineage.incumbent(turn.rounds)
+        turn.workspace.checkout((best or turn.origin).commit)
+
+    def assess(self, turn: Turn, commit: Commit, depth: Literal["quick", "full"]) -> Assessment:
         """Ask the gate about a round's code; UsageError when the target is not the one that the run began with."""
-        candidate = Path(task.baseline) if task.kind == "baseline" else self._code(number, commit.sha)
+        task, rounds = turn.task, turn.rounds
+        candidate = Path(task.baseline) if task.kind == "baseline" else self._code(turn.number, commit.sha)
         rival = None if task.kind == "starter" else self._code_of(task.base if task.kind == "work" else 0)
-        place = self.folder.round(number)
-        alpha = decision.alpha_for(task, self.history.rounds, in_force(self.settings, self.history.rounds).max_rounds)
-        found = self.gate.assess(Case(candidate, rival, depth, place, alpha))
-        first = lineage.starter(self.history.rounds)
+        place = self.folder.round(turn.number)
+        with self.devices.lease() as device:
+            found = self.gate.assess(Case(candidate, rival, depth, place, self._alpha(turn), device))
+        first = lineage.starter(rounds)
         digest = first.assessment.target_digest if first and first.assessment else found.target_digest
         if found.target_digest and found.target_digest != digest:
             where = self.target.folder
             raise UsageError(f"the target changed since this run began: put {where} back, or start a new run")
         return found
+
+    def _alpha(self, turn: Turn) -> float | None:
+        if turn.task.alpha is not None:
+            return turn.task.alpha
+        return decision.alpha_for(turn.task, turn.rounds, in_force(self.settings, turn.rounds).max_rounds)
 
     def _code(self, number: int, sha: str) -> Path:
         return self.workspace.export(sha, self.folder.round(number) / "candidate")
@@ -125,25 +147,37 @@ class Workshop:
         self.workspace.move(sha)
         mark.unlink()
 
-    def _sketch(self) -> Sketch:
-        return sketch(self.workspace.folder, pieces_too=self.settings.knobs.novelty < EXACT)
+    def _sketch(self, place: Workspace) -> Sketch:
+        return sketch(place.folder, pieces_too=self.settings.knobs.novelty < EXACT)
 
-    def _session(self, number: int, task: Task, agent: Agent) -> AgentResult:
+    def _session(self, turn: Turn, agent: Agent) -> AgentResult:
         """One agent at work in the workspace; its brief and its log are kept with the round."""
-        place, origin = self.folder.round(number), self._origin(task).commit
-        rounds, target, settings = self.history.rounds, self.target, self.settings
-        if task.kind == "plan":
-            brief = write_plan_brief(number, task, rounds, target, settings)
-        else:
-            brief = write_brief(number, task, rounds, target, settings.seed)
-        (place / "brief.md").write_text(brief.text, encoding="utf-8")
-        self.workspace.checkout(origin)
-        with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream:
+        place, origin = self.folder.round(turn.number), turn.origin.commit
+        target, settings, workspace = self.target, self.settings, turn.workspace
+        with self.hands:
+            if turn.task.kind == "plan":
+                brief = write_plan_brief(turn.number, turn.task, turn.rounds, target, settings)
+            else:
+                brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
+            (place / "brief.md").write_text(brief.text, encoding="utf-8")
+            workspace.checkout(origin)
+        with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
             desk = Desk(
-                self.workspace.folder, self.sandbox, restore=lambda: self.workspace.checkout(origin),
-                log=lambda line: print(line, file=stream),
+                workspace.folder, self.sandbox, restore=lambda: workspace.checkout(origin),
+                log=lambda line: print(line, file=stream), readable=workspace.borrowed,
             )  # fmt: skip
-            return agent.work(brief, desk)
+            done = agent.work(brief, desk)
+            return done.model_copy(update={"gates": asked()}) if asked() else done
 
-    def _origin(self, task: Task) -> Round:
-        return self.history.rounds[task.base if task.start is None else task.start]
+    @contextlib.contextmanager
+    def _gate_for(self, turn: Turn) -> Iterator[Callable[[], int]]:
+        """Let the session ask the broker, where there is one; how often it did. A planner has the board alone."""
+        broker = self.broker
+        if broker is None:
+            yield lambda: 0
+            return
+        knobs, plans = self.settings.knobs, turn.task.kind == "plan"
+        rival = None if plans else self._code_of(turn.task.base)
+        allowance = Allowance(0, 0) if plans else Allowance(knobs.quick_gates, knobs.full_gates)
+        with broker.visit(turn.workspace.folder, rival, allowance) as address:
+            yield lambda: broker.asked(address)

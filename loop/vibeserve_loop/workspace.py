@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
+from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.git_objects import GitObjects
 
 if TYPE_CHECKING:
@@ -43,12 +45,32 @@ class Commit:
 class Workspace:
     """A checkout that agents edit, and the commits of every round, rejected ones too."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder as it is; UsageError when git is missing."""
+    def __init__(self, folder: Path, store: Path | None = None) -> None:
+        """Take the folder as it is; `store` is the `.git` that keeps its commits; UsageError when git is missing."""
         if shutil.which("git") is None:
             raise UsageError(NO_GIT)
         self.folder = folder
-        self._objects = GitObjects(folder / ".git")
+        self._store = store
+        self._objects = GitObjects(store or folder / ".git")
+        self._exporting = threading.Lock()
+
+    @property
+    def borrowed(self) -> tuple[Path, ...]:
+        """The folder of objects that git reads here and that lies elsewhere; empty where all lies in the folder."""
+        return () if self._store is None else ((self._store / "objects").resolve(),)
+
+    def beside(self, folder: Path) -> Workspace:
+        """A further checkout, as it is or made now; its commits are kept here, and its git reads them from here."""
+        found = Workspace(folder, self.folder / ".git")
+        alternates = folder / ".git" / "objects" / "info" / "alternates"
+        if not alternates.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            with found._repo(new=True):
+                alternates.parent.mkdir(exist_ok=True)
+                write_atomically(alternates, f"{found.borrowed[0]}\n")
+        found.unlock()
+        return found
 
     def begin(self, starter: Path, moment: float) -> Commit:
         """Make the repository from the starter's files, in place of a half-made one."""
@@ -63,6 +85,8 @@ class Workspace:
 
     def checkout(self, sha: str) -> None:
         """Make the folder hold exactly that commit's files; git's index is brought up to date by `settle`."""
+        if self._store is not None:
+            GitObjects(self.folder / ".git").point("refs/heads/main", sha)
         if tree := self._objects.plain_tree(sha):
             self._objects.restore(tree, self.folder)
             return
@@ -115,8 +139,10 @@ class Workspace:
 
     def export(self, sha: str, into: Path) -> Path:
         """Write a commit's files, and nothing of git, to a folder, whole or not at all."""
-        if into.is_dir():
-            return into
+        with self._exporting:
+            return into if into.is_dir() else self._exported(sha, into)
+
+    def _exported(self, sha: str, into: Path) -> Path:
         half = into.with_name(f".{into.name}.half")
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
@@ -148,6 +174,10 @@ class Workspace:
             except GitCommandError:
                 raise UsageError(f"{self.folder} has no commit {revision!r}; `vibeserve-loop log` lists them") from None
 
+    def holds(self, commit: Commit) -> bool:
+        """Whether a commit that was made here is still there with its tree."""
+        return self._objects.holds(commit.sha) and self._objects.holds(commit.tree)
+
     def _point(self, ref: str, sha: str) -> None:
         self._objects.point(ref, sha)
 
@@ -164,6 +194,8 @@ class Workspace:
                 plain.init("--quiet", "--template=", "--initial-branch=main")
             with Repo(self.folder) as repo:
                 repo.git.update_environment(**_environment())
+                if self._store is not None and not new:
+                    repo.git.update_environment(GIT_OBJECT_DIRECTORY=str(self.borrowed[0]))
                 yield repo
         except (InvalidGitRepositoryError, NoSuchPathError):
             raise UsageError(f"{self.folder} is not a git repository: the run is damaged, start a new one") from None

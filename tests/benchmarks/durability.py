@@ -92,6 +92,8 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
                 mark, busy = now, spent
     nets = nets[1:-1]
     quarter = max(1, len(nets) // 4)
+    # Before anything is listed here, for a list of thousands of paths is no part of a run.
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     files = [path for path in run.path.rglob("*") if path.is_file()]
     return {
         "rounds": len(nets),
@@ -99,7 +101,7 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
         "median": sorted(nets)[len(nets) // 2],
         "first quarter": sum(nets[:quarter]) / quarter,
         "last quarter": sum(nets[-quarter:]) / quarter,
-        "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak MB": peak_mb,
         "kB/round on disk": sum(path.stat().st_size for path in files) / 1024 / len(nets),
         "files/round": len(files) / len(nets),
     }

@@ -38,6 +38,7 @@ class Case:
     environment: dict[str, str] = field(default_factory=dict)
     sandbox: str = "none"
     brokered: bool = False
+    attempts: int = 1
 
 
 @dataclass(frozen=True)

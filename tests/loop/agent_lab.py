@@ -1,7 +1,7 @@
 """A desk for one agent's session, with a loopback model endpoint: started as a program, it prints what came of it.
 
 `python agent_lab.py FOLDER`: FOLDER holds the lab's target and `case.json`: agent, options, script,
-environment, sandbox, brokered.
+environment, sandbox, brokered, attempts.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def _session(folder: Path, case: dict, options: list[tuple[str, str]]) -> dict:
     )  # fmt: skip
     try:
         with brokered(folder, workspace) if case["brokered"] else contextlib.nullcontext():
-            result = resolve.agent(case["agent"], options).work(brief(folder), desk)
+            agent = resolve.agent(case["agent"], options)
+            for attempt in range(1, case["attempts"] + 1):
+                result = agent.work(brief(folder, attempt), desk)
         told = json.loads(result.model_dump_json())
     except VibeserveError as error:
         told = {"error": type(error).__name__, "message": str(error)}
@@ -83,14 +85,14 @@ def git(workspace: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=workspace, check=True, capture_output=True, text=True).stdout
 
 
-def brief(folder: Path) -> Brief:
+def brief(folder: Path, attempt: int = 1) -> Brief:
     target = load_target(str(folder / "targets" / "lab"))
     found = Assessment(outcome="accepted", reason="every check passed")
     starter = Round(
         round=0, task=Task(kind="starter"), commit="c", tree="t", assessment=found,
         decision=Decision(ruling="accept", reason="every check passed"), started=0, wall_s=1,
     )  # fmt: skip
-    task = Task(kind="work", hypothesis="make it faster")
+    task = Task(kind="work", hypothesis="make it faster", attempt=attempt)
     return Brief(number=1, task=task, rounds=(starter,), target=target, seed=7, text="Your task: make it faster.")
 
 

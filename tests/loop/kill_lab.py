@@ -22,6 +22,7 @@ HASH_SEEDS = ("0", "1", "4242")
 POLICIES = ("plain", "agent", "evolve")
 MARKS = {"agent": b"recipe.py", "gate": b"fake_gate", "git": b"git\0"}
 LONGEST_S = 60.0
+WORKERS = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Point:
     victim: str
     policy: str
     seed: int
+    workers: int = 1
 
     @property
     def hash_seed(self) -> str:
@@ -38,10 +40,14 @@ class Point:
 
 
 def points(count: int, seed: int = 0) -> list[Point]:
-    """So many points, every victim and every policy as often as the others."""
-    return [
-        Point(VICTIMS[i % len(VICTIMS)], POLICIES[i // len(VICTIMS) % len(POLICIES)], seed + i) for i in range(count)
-    ]
+    """So many points, every victim and every policy as often as the others; every other turn works side by side."""
+    found = []
+    for number in range(count):
+        turn, victim = divmod(number, len(VICTIMS))
+        # A gate that is killed leaves a void round, after which other rounds are side by side than before.
+        together = turn // len(POLICIES) % 2 == 1 and VICTIMS[victim] != "gate"
+        found.append(Point(VICTIMS[victim], POLICIES[turn % len(POLICIES)], seed + number, WORKERS if together else 1))
+    return found
 
 
 def laboratory(folder: Path) -> Lab:
@@ -61,26 +67,27 @@ class Undisturbed:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._known: dict[str, tuple[Path, float]] = {}
+        self._known: dict[tuple[str, int], tuple[Path, float]] = {}
 
-    def run(self, policy: str) -> tuple[Path, float]:
+    def run(self, policy: str, workers: int = 1) -> tuple[Path, float]:
         """Its folder, and the seconds that it took."""
-        if policy not in self._known:
-            folder = prepared(self._lab, f"whole-{policy}", policy)
+        if (policy, workers) not in self._known:
+            folder = prepared(self._lab, f"whole-{policy}-{workers}", policy, workers)
             began = time.monotonic()
             done = subprocess.run(
                 _command(folder), cwd=self._lab.folder, env=_environment(), capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
-            self._known[policy] = folder, time.monotonic() - began
-        return self._known[policy]
+            self._known[policy, workers] = folder, time.monotonic() - began
+        return self._known[policy, workers]
 
 
-def prepared(lab: Lab, name: str, policy: str) -> Path:
+def prepared(lab: Lab, name: str, policy: str, workers: int = 1) -> Path:
     """A run that has been asked for and not begun; all of them of one moment, so that their commits are the same."""
     settings: dict[str, Any] = {
         "schema": 1, "id": "run", "created": 1.7e9, "target": str(lab.target), "sandbox": "none", "seed": 7,
         "policy": policy, "knobs": {"patience": 4}, "max_rounds": 6, "gate_command": lab.gate[1].split(),
+        "workers": workers, "devices": ["0"],
     }  # fmt: skip
     folder = lab.folder / name / "run"
     folder.mkdir(parents=True)
@@ -91,7 +98,7 @@ def prepared(lab: Lab, name: str, policy: str) -> Path:
 def disturbed(lab: Lab, point: Point, duration_s: float) -> tuple[Path, str]:
     """Kill once at the point, then resume until the run is done; the folder, and what was wrong with the resuming."""
     draw = random.Random(f"{point.victim}/{point.policy}/{point.seed}")
-    folder = prepared(lab, f"killed-{point.seed}", point.policy)
+    folder = prepared(lab, f"killed-{point.seed}", point.policy, point.workers)
     environment = {**_environment(), "PYTHONHASHSEED": point.hash_seed}
     process = subprocess.Popen(
         _command(folder), cwd=lab.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -199,7 +206,7 @@ def _gate_logs(folder: Path) -> dict[int, int]:
 def _rounds(folder: Path) -> list[dict[str, Any]]:
     rounds = [json.loads(line) for line in whole_lines(folder / "rounds.jsonl")]
     for record in rounds:
-        record.pop("started"), record.pop("wall_s")
+        record.pop("started"), record.pop("wall_s"), record.pop("elapsed_s")
         if record["work"]:
             record["work"].pop("spend")
         found = record["assessment"]

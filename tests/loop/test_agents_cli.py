@@ -57,6 +57,7 @@ def test_a_real_program_works_behind_bubblewraps_walls(name: str, tmp_path: Path
     assert done.result.get("ending") == "finished", done.result
     assert done.result["speed"] == "250\n"
     assert (tmp_path / "run" / "workspace" / "seen").read_text().split() == ["run"]
+    assert any("its network is the model's endpoint alone" in line for line in done.result["log"])
     assert "repositoryformatversion" in (tmp_path / "run" / "workspace" / ".git" / "config").read_text()
 
 
@@ -84,6 +85,20 @@ def test_garbage_from_the_model_is_never_an_answer(name: str, tmp_path: Path) ->
     assert done.result["failed"], done.result
     assert done.result["ending"] != "finished"
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
+
+
+# Gemini's program does not load an ended session over the protocol; in its headless mode it takes one up.
+@pytest.mark.parametrize("name", ["codex", "claude", "opencode"])
+def test_another_attempt_takes_the_session_up_again(name: str, tmp_path: Path) -> None:
+    script = [{"shell": "echo once >> made"}, {"say": "It is made."}]
+    options = {"base_url": "{url}", "model": MODELS[name]}
+    case = Case(name, script, options, {**KEYS, "PATH": path_with(name)}, attempts=2)
+    done = played(case, tmp_path, 200)
+    assert done.result.get("ending") == "finished", done.result
+    assert any("is taken up again" in line for line in done.result["log"]), done.result["log"]
+    # The endpoint answers by what a request holds: the second session's held the first one's call, so it made none.
+    assert (tmp_path / "run" / "workspace" / "made").read_text() == "once\n"
+    assert "It is made." in done.result["summary"]
 
 
 def _processes() -> str:

@@ -14,8 +14,8 @@ from broker_lab import broker_of, desk_at, workspace_of
 from loop_lab import Lab
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
-from vibeserve_loop.broker import Allowance
 from vibeserve_loop.broker_link import Address, Link, find_link
+from vibeserve_loop.broker_visits import Allowance
 
 
 def _slow(lab: Lab, seconds: float) -> None:

@@ -5,7 +5,7 @@ from kill_lab import POLICIES, VICTIMS, Point, Undisturbed, difference, disturbe
 from loop_lab import Lab
 
 pytestmark = pytest.mark.slow
-SAMPLE = points(len(VICTIMS) * len(POLICIES), seed=40)
+SAMPLE = points(2 * len(VICTIMS) * len(POLICIES), seed=40)
 
 
 @pytest.fixture(scope="module")
@@ -14,10 +14,10 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Undisturbed]:
     return lab, Undisturbed(lab)
 
 
-@pytest.mark.parametrize("point", SAMPLE, ids=lambda point: f"{point.policy}-{point.victim}")
+@pytest.mark.parametrize("point", SAMPLE, ids=str)
 def test_a_killed_run_ends_as_if_nobody_had_touched_it(field: tuple[Lab, Undisturbed], point: Point) -> None:
     lab, undisturbed = field
-    whole, duration_s = undisturbed.run(point.policy)
+    whole, duration_s = undisturbed.run(point.policy, point.workers)
     folder, trouble = disturbed(lab, point, duration_s)
     assert not trouble
     assert not difference(folder, whole, point.victim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.plans import Plan, plans
+from vibeserve_loop.plans import Plan, left_over
 from vibeserve_loop.records import AgentResult, Spend
 from vibeserve_loop.roles import Brief, Desk, Job
 from vibeserve_loop.skills import Technique, techniques_for
@@ -23,7 +23,7 @@ class RecipesAgent:
         known = techniques_for(brief.target)
         skipped: list[str] = []
         seconds = 0.0
-        for plan in plans(known, brief.task, brief.rounds, brief.seed):
+        for plan in left_over(known, brief.task, brief.rounds, brief.seed):
             if set(plan.names) & set(skipped):
                 continue
             desk.log(f"plan {' + '.join(plan.names)}: promise {plan.score:.3f}")

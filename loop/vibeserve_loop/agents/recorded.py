@@ -25,7 +25,7 @@ class RecordedAgent:
             return AgentResult(summary="every patch was applied", exhausted=True)
         patch = self._patches[done]
         command = ("git", "apply", "--whitespace=nowarn", str(patch))
-        ended = desk.sandbox.run(Job(command, writable=desk.folder, readable=(patch,)))
+        ended = desk.sandbox.run(Job(command, writable=desk.folder, readable=(patch, *desk.readable)))
         desk.log(f"{patch.name}: exit {ended.code} {ended.errors.strip()}")
         if ended.code != 0:
             raise UsageError(f"{patch} does not apply: {ended.errors.strip()}")

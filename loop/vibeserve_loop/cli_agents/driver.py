@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop.broker_link import find_link
-from vibeserve_loop.cli_agents.enclosure import Walls, enclosed
+from vibeserve_loop.broker_link import Link, find_link
+from vibeserve_loop.cli_agents.enclosure import Walls, enclosed, walled
+from vibeserve_loop.cli_agents.event_lines import KEEP_A_CAP, TAKE_SERVERS, WORDS, Ask
+from vibeserve_loop.cli_agents.headless import heard
 from vibeserve_loop.cli_agents.leashed import Spot
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
+from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environment
 from vibeserve_loop.endings import AgentStopped, Session, given_up
 from vibeserve_loop.equipment import equipped
 from vibeserve_loop.roles import Brief, Desk
@@ -23,6 +28,7 @@ from vibeserve_loop.secrecy import leaked, masked
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
 from vibeserve_loop.tool_loop.session import Caps, caps_of, limits_of
+from vibeserve_loop.walls.relay import Endpoint, endpoint_of, relayed
 
 EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
 
@@ -31,13 +37,17 @@ NO_CAPS = Caps()
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A program and what it is to use; `home` is `own` (kept with the run) or `user`, who may be logged in."""
+    """A program and what it is to use; `home` is `own` (kept with the run) or `user`, who may be logged in.
+
+    `mode` is `acp`, or `headless` for the program's own mode without a person.
+    """
 
     name: str
     program: Program
     model: str = ""
     base_url: str = ""
     home: str = "own"
+    mode: str = "acp"
     caps: Caps = NO_CAPS
 
 
@@ -48,6 +58,9 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
     if home not in ("own", "user"):
         raise UsageError(f"home={home} is neither own nor user")
+    mode = words.pop("mode", "acp")
+    if mode not in ("acp", "headless") or (mode == "headless" and name not in WORDS):
+        raise UsageError(f"mode={mode}: acp, or headless for {', '.join(WORDS)}")
     known = PROGRAMS.get(name)
     if known is None and not command:
         raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
@@ -56,18 +69,16 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
         program = Program(command, known.install, known.keys, known.environment, known.settle, known.mode)
     priced = {key: value for key, value in words.items() if key != "max_usd"}
     caps_of(model, priced)
-    return Choice(name, program, model, url, home, Caps(**words))
+    return Choice(name, program, model, url, home, mode, Caps(**words))
 
 
 def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
     program = choice.program
-    if shutil.which(program.command[0]) is None:
+    if choice.mode == "acp" and shutil.which(program.command[0]) is None:
         raise UsageError(f"{program.command[0]} is not installed: {program.install}")
-    try:
-        from vibeserve_loop.cli_agents.session import Start, Talk, spoken
-    except ImportError as error:
-        raise UsageError(f"agent {choice.name}: {EXTRA} ({error})") from None
+    if choice.mode == "headless" and shutil.which(choice.name) is None:
+        raise UsageError(f"{choice.name} is not installed: {program.install}")
     keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
     desk = replace(desk, log=masked(desk.log, keys))
     home = _home(choice, desk)
@@ -75,17 +86,52 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     wish = Wish(choice.model, choice.base_url, home, price)
     spot = Spot(desk.folder, environment_for(program, wish), home / "errors.log")
     link = find_link(desk.folder)
-    walls = Walls(desk.folder.resolve(), (home, *((Path(link.address.socket).parent,) if link else ())))
+    others = (home, *((Path(link.address.socket).parent,) if link else ()))
+    walls = Walls(desk.folder.resolve(), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
-    with equipped(desk.folder, brief.target) as skills:
-        desk.log(f"{program.command[0]}; skills: {', '.join(skills) or 'none'}")
-        start = Start(enclosed(program.command, walls, desk), spot, program.mode, _left_off(home, brief))
-        done = spoken(start, brief, Talk(desk, account, link))
+    with equipped(desk.folder, brief.target) as skills, _door(choice, desk) as (door, endpoint):
+        walls, resume = replace(walls, door=door, endpoint=endpoint), _left_off(home, brief)
+        command = program.command if choice.mode == "acp" else _headless(choice, desk, link, resume)
+        desk.log(f"{command[0]}; skills: {', '.join(skills) or 'none'}")
+        start = Start(enclosed(command, walls, desk), spot, program.mode, resume)
+        done = _carried(choice, start, brief, Talk(desk, account, link))
     if leaks := leaked(desk.folder, keys):
         why = f"it wrote a key from the environment into {', '.join(leaks)}"
         done = given_up(desk, AgentStopped("garbage", why), done)
     _keep(home, brief, done)
     return done
+
+
+def _carried(choice: Choice, start: Start, brief: Brief, talk: Talk) -> Session:
+    if choice.mode == "headless":
+        return heard(choice.name, start, brief, talk)
+    try:
+        from vibeserve_loop.cli_agents.session import spoken
+    except ImportError as error:
+        raise UsageError(f"agent {choice.name}: {EXTRA} ({error})") from None
+    return spoken(start, brief, talk)
+
+
+def _headless(choice: Choice, desk: Desk, link: Link | None, resume: str) -> tuple[str, ...]:
+    """The words of a headless session; what the program cannot be given by words is said in the log."""
+    servers: dict[str, object] = {}
+    if link is not None and choice.name in TAKE_SERVERS:
+        servers["vibeserve"] = {"command": sys.executable, "args": list(SERVER), "env": server_environment(link)}
+    elif link is not None:
+        desk.log(f"{choice.name} is offered no gate in headless mode: it takes no server for one session")
+    usd = limits_of(choice.caps).usd if choice.name in KEEP_A_CAP else None
+    return WORDS[choice.name](Ask(desk.folder.resolve(), choice.model, usd, resume, servers))
+
+
+@contextlib.contextmanager
+def _door(choice: Choice, desk: Desk) -> Iterator[tuple[Path | None, Endpoint | None]]:
+    """A door to the model for an endpoint of this machine; a provider's own is reached over the machine's network."""
+    found = endpoint_of(choice.base_url) if choice.base_url else None
+    if found is None or not found.is_here or not walled(desk):
+        yield None, None
+        return
+    with relayed(found) as door:
+        yield door, found
 
 
 def _home(choice: Choice, desk: Desk) -> Path:

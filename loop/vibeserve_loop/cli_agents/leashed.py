@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vibeserve_loop.endings import AgentStopped
+from vibeserve_loop.processes import TETHER
 
-LEASH = Path(__file__).with_name("leash.py")
+GRACE_S = "2"
 LINE_BYTES = 64 * 2**20
 KEPT_BYTES = 4_000
 MOST_STRAYS = 200
@@ -33,7 +34,7 @@ async def leashed(command: tuple[str, ...], spot: Spot) -> AsyncIterator[asyncio
     lifeline, held = os.pipe()
     with spot.errors.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-B", str(LEASH), str(lifeline), *command),
+            *(sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S, *command),
             cwd=spot.folder, env=dict(spot.environment), stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=errors, pass_fds=(lifeline,), start_new_session=True,
             limit=LINE_BYTES,

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import acp
 from acp import schema
 from acp.exceptions import RequestError
 
-from vibeserve_loop.broker_link import SOCKET_VARIABLE, TOKEN_VARIABLE, Link
+from vibeserve_loop.broker_link import Link
 from vibeserve_loop.cli_agents.client import LoopClient
-from vibeserve_loop.cli_agents.leashed import LINE_BYTES, Spot, last_words, leashed, pumped
-from vibeserve_loop.endings import AgentStopped, Ending, Session, given_up, spent
-from vibeserve_loop.roles import Brief, Desk
-from vibeserve_loop.tool_loop.limits import Account
+from vibeserve_loop.cli_agents.leashed import LINE_BYTES, last_words, leashed, pumped
+from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, ended, limit_is_told, server_environment
+from vibeserve_loop.endings import AgentStopped, Ending, Session
+from vibeserve_loop.roles import Brief
 from vibeserve_loop.tool_loop.prices import Tokens
 
 START_S = 60.0
 END_S = 10.0
-SUMMARY_CHARACTERS = 400
-LIMIT_MARKS = ("429", "rate limit", "rate_limit", "quota", "too many requests", "usage limit", "overloaded")
 ENDINGS: dict[str, Ending] = {"max_turn_requests": "looped", "max_tokens": "budget"}
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """How the program is started: its command (enclosed already), where, its mode, and a session to take up again."""
-
-    command: tuple[str, ...]
-    spot: Spot
-    mode: str = ""
-    resume: str = ""
-
-
-@dataclass(slots=True)
-class Talk:
-    """A session under way: everything that its end is reckoned from."""
-
-    desk: Desk
-    account: Account
-    link: Link | None
-    id: str = ""
-    usd: float | None = None
 
 
 def spoken(start: Start, brief: Brief, talk: Talk) -> Session:
@@ -56,15 +30,7 @@ def spoken(start: Start, brief: Brief, talk: Talk) -> Session:
         summary = asyncio.run(_limited(start, brief, talk))
     except AgentStopped as caught:
         stopped = caught
-    account = talk.account
-    seconds = account.limits.minutes * 60 - account.left_s()
-    usd = talk.usd if talk.usd is not None else account.usd
-    session = Session(
-        summary=" ".join(summary.split())[:SUMMARY_CHARACTERS] or "no summary was given",
-        spend=spent(seconds, usd, account.input, account.output),
-        session=talk.id, calls=account.calls, cached_tokens=account.cached,
-    )  # fmt: skip
-    return given_up(talk.desk, stopped, session) if stopped else session
+    return ended(talk, summary, stopped)
 
 
 async def _limited(start: Start, brief: Brief, talk: Talk) -> str:
@@ -148,8 +114,11 @@ async def _begun(agent: Any, start: Start, talk: Talk) -> str:
     met = await agent.initialize(acp.PROTOCOL_VERSION, client_capabilities=nothing, client_info=about)
     folder, servers = str(talk.desk.folder.resolve()), _servers(talk.link)
     if start.resume and met.agent_capabilities and met.agent_capabilities.load_session:
-        with contextlib.suppress(RequestError):
+        try:
             await agent.load_session(cwd=folder, session_id=start.resume, mcp_servers=servers)
+        except RequestError as error:
+            talk.desk.log(f"session {start.resume} cannot be taken up, another is begun: {error}")
+        else:
             talk.desk.log(f"session {start.resume} is taken up again")
             return start.resume
     made = await agent.new_session(cwd=folder, mcp_servers=servers)
@@ -163,12 +132,8 @@ async def _begun(agent: Any, start: Start, talk: Talk) -> str:
 def _servers(link: Link | None) -> list[schema.McpServerStdio]:
     if link is None:
         return []
-    values = {SOCKET_VARIABLE: link.address.socket, TOKEN_VARIABLE: link.address.token}
-    root = Path(__file__).resolve().parents[2]
-    values["PYTHONPATH"] = ":".join([str(root), str(root.parent)]) if root.name == "loop" else str(root)
-    env = [schema.EnvVariable(name=name, value=value) for name, value in values.items()]
-    command = ["-P", "-m", "vibeserve_loop.mcp_server"]
-    return [schema.McpServerStdio(name="vibeserve", command=sys.executable, args=command, env=env)]
+    env = [schema.EnvVariable(name=name, value=value) for name, value in server_environment(link).items()]
+    return [schema.McpServerStdio(name="vibeserve", command=sys.executable, args=list(SERVER), env=env)]
 
 
 def _charge(talk: Talk, reply: Any) -> None:
@@ -196,8 +161,3 @@ def _cause(error: RequestError, start: Start) -> AgentStopped:
     said = f"{error} {getattr(error, 'data', '') or ''}".strip()
     limited = limit_is_told(f"{said} {last_words(start.spot)}")
     return AgentStopped("rate-limited" if limited else "died", said[:300])
-
-
-def limit_is_told(words: str) -> bool:
-    """Whether words of a program mean that its model refused for now."""
-    return any(mark in words.lower() for mark in LIMIT_MARKS)

@@ -57,6 +57,8 @@ class AgentPolicy:
         if last is None or last.task.kind == "work":
             follow = _next_of(rounds)
             return self._task(follow, best, rounds) if follow else _plan_of(best)
+        if last.decision.ruling == "pending":
+            return None
         if last.answer is None:
             return _plan_of(best) if chances(rounds, PLAN_TRIES) else None
         if last.answer.proposal is None:

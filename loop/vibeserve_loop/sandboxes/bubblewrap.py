@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
-import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
+from vibeserve_loop.walls.interpreter import SYSTEM, interpreter
+from vibeserve_loop.walls.relay import DOORWAY, endpoint_of, relayed, through
 
 # Root keeps its capabilities inside a plain namespace and can undo read-only binds, hence the user and what is dropped.
 WALLS = (
     *("--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"),
     *("--die-with-parent", "--new-session", "--clearenv"),
 )
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/alternatives", "/etc/ld.so.cache")
 MENDING = "install bubblewrap (`apt-get install bubblewrap`) and allow user namespaces, or give `--sandbox none`"
 
 
@@ -29,7 +31,7 @@ class BubblewrapSandbox:
         """Why bwrap cannot be used here, found by using it."""
         if shutil.which("bwrap") is None:
             return f"bwrap is not installed; {MENDING}"
-        done = self._start(["true"], Path("/"), (), 10.0)
+        done = self._start(Job(("true",), Path("/"), timeout_s=10.0), ())
         if done.code != 0:
             return f"bwrap does not work here ({(done.errors.strip() or 'no message').splitlines()[-1]}); {MENDING}"
         return ""
@@ -42,20 +44,26 @@ class BubblewrapSandbox:
             binds += ["--ro-bind", str(folder / ".git"), str(folder / ".git")]
         for path in job.readable:
             binds += ["--ro-bind", str(path.resolve()), str(path.resolve())]
-        done = self._start(list(job.command), folder, tuple(binds), job.timeout_s)
-        if done.errors.startswith("bwrap: ") and done.code == 1:
+        with contextlib.ExitStack() as open_for_now:
+            if job.endpoint:
+                endpoint = endpoint_of(job.endpoint)
+                door = open_for_now.enter_context(relayed(endpoint))
+                binds += ["--bind", str(door.parent), str(door.parent), "--ro-bind", str(DOORWAY), str(DOORWAY)]
+                job = replace(job, command=through(door, endpoint, job.command))
+            done = self._start(replace(job, writable=folder), tuple(binds))
+        if done.errors.startswith("bwrap: ") and not done.errors.startswith("bwrap: execvp") and done.code == 1:
             raise InfrastructureError(f"the sandbox failed: {done.errors.strip()}; `vibeserve-loop doctor` tells more")
         return done
 
-    def _start(self, command: list[str], folder: Path, binds: tuple[str, ...], timeout_s: float) -> Finished:
+    def _start(self, job: Job, binds: tuple[str, ...]) -> Finished:
         arguments = ["bwrap", *WALLS, *_further_walls(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-        for path in (*SYSTEM, *_interpreter()):
+        for path in (*SYSTEM, *interpreter()):
             arguments += ["--ro-bind-try", path, path]
         variables = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": "/tmp"}
         for name, value in variables.items():
             arguments += ["--setenv", name, value]
-        arguments += [*binds, "--remount-ro", "/", "--chdir", str(folder), *command]
-        return run_tethered(arguments, Place(Path("/"), variables, timeout_s))
+        arguments += [*binds, "--remount-ro", "/", "--chdir", str(job.writable), *job.command]
+        return run_tethered(arguments, Place(Path("/"), variables, job.timeout_s, memory_gib=job.memory_gib))
 
 
 @cache
@@ -63,9 +71,3 @@ def _further_walls() -> tuple[str, ...]:
     """What only newer versions of bwrap know: that no namespace can be made inside."""
     known = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, timeout=30, check=False).stdout
     return ("--disable-userns",) if "--disable-userns" in known else ()
-
-
-def _interpreter() -> tuple[str, ...]:
-    """The folders of this Python and of what it was made from; links are followed, for both ends must exist inside."""
-    found = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    return tuple(sorted(path for path in found if path not in ("/", "/usr")))

@@ -10,7 +10,7 @@ from vibeserve_loop.roles import Job
 
 
 class NoneSandbox:
-    """Runs a command directly, killed with all its children past the limit."""
+    """Runs a command directly, killed with all its children past the limit; reading and network are the user's."""
 
     def obstacle(self) -> str:
         """Nothing stands in the way."""
@@ -20,4 +20,4 @@ class NoneSandbox:
         """Run in the job's folder."""
         with tempfile.TemporaryDirectory() as scratch:
             environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": scratch}
-            return run_tethered(job.command, Place(job.writable, environment, job.timeout_s))
+            return run_tethered(job.command, Place(job.writable, environment, job.timeout_s, memory_gib=job.memory_gib))

@@ -93,7 +93,7 @@ class Tools:
 
     def _ran(self, command: tuple[str, ...], timeout_s: float) -> Finished:
         limit = min(timeout_s, max(1.0, self.left_s()))
-        return self.desk.sandbox.run(Job(command, writable=self.desk.folder, timeout_s=limit))
+        return self.desk.sandbox.run(Job(command, self.desk.folder, self.desk.readable, limit))
 
     def _place(self, path: str) -> Path:
         top = self.desk.folder.resolve()

@@ -1,0 +1,1 @@
+"""What the sandboxes are built from: the one door of a namespace, containers, profiles, and parcels of files."""
