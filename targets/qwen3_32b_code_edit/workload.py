@@ -65,7 +65,7 @@ def _edit(request: Request, workload: Workload) -> tuple[Request, tuple[int, ...
     room = length - len(vocabulary.encode(before)) - len(vocabulary.encode(after))
     if room < 4:
         return request, ()
-    text = _renamed(workload.draws.choice(_pieces()), workload.draws)
+    text = _renamed(workload.draws.choice(_pieces(os.environ.get(CODE_EDITS))), workload.draws)
     # Half a token's text more or less never matters here; only the whole must fit.
     code = vocabulary.decode(vocabulary.encode(text)[:room]).rstrip("\ufffd")
     ids = vocabulary.encode(before + code + after)
@@ -121,9 +121,8 @@ def _model(target: Path, folder: Path, dtype: str) -> torch.nn.Module:
 
 
 @cache
-def _pieces() -> tuple[str, ...]:
+def _pieces(path: str | None) -> tuple[str, ...]:
     """Pieces of code: those of the data set, or functions of the standard library."""
-    path = os.environ.get(CODE_EDITS)
     if path:
         return _data_set(Path(path))
     modules = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
