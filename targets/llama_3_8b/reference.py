@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import LlamaConfig
 
 from pytest_vibeserve.checkpoints import Draws, Words, write_tokenizer, write_weights
+from pytest_vibeserve.widening import load_as_given
 
 BEGIN, END = "<|begin_of_text|>", "<|end_of_text|>"
 HEADER, HEADER_END, TURN_END = "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"
@@ -47,10 +48,7 @@ def build(folder: Path, *, seed: int, **dimensions: int) -> None:
 
 def load(folder: Path, dtype: str, attention: str) -> torch.nn.Module:
     """Return the Transformers model in evaluation mode: the weights as given, computing in `dtype`."""
-    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
-    )
-    return model.eval()
+    return load_as_given(folder, dtype, attention)
 
 
 def _weights(shape: Shape, draws: Draws) -> Iterator[tuple[str, torch.Tensor]]:

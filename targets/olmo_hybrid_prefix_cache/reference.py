@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, OlmoHybridConfig
+from transformers import OlmoHybridConfig
 
 from pytest_vibeserve.checkpoints import Draws, Words, write_tokenizer, write_weights
+from pytest_vibeserve.widening import load_as_given
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 SPECIALS = (PAD, END)
@@ -44,10 +45,7 @@ def build(folder: Path, *, seed: int, **dimensions: int) -> None:
 
 def load(folder: Path, dtype: str, attention: str) -> torch.nn.Module:
     """Return the Transformers model in evaluation mode: the weights as given, computing in `dtype`."""
-    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
-    )
-    return model.eval()
+    return load_as_given(folder, dtype, attention)
 
 
 def attends(layer: int) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, Qwen3Config
+from transformers import Qwen3Config
 
 from pytest_vibeserve.checkpoints import Draws, Words, write_tokenizer, write_weights
+from pytest_vibeserve.widening import load_as_given
 
 PAD, BEGIN_TURN, END_TURN = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIALS = (PAD, BEGIN_TURN, END_TURN)
@@ -45,10 +46,7 @@ def build(folder: Path, *, seed: int, **dimensions: int) -> None:
 
 def load(folder: Path, dtype: str, attention: str) -> torch.nn.Module:
     """Return the Transformers model in evaluation mode: the weights as given, computing in `dtype`."""
-    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
-    )
-    return model.eval()
+    return load_as_given(folder, dtype, attention)
 
 
 def _weights(shape: Shape, draws: Draws) -> Iterator[tuple[str, torch.Tensor]]:
