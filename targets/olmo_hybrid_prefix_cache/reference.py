@@ -98,7 +98,8 @@ def _write_config(folder: Path, shape: Shape) -> None:
         vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers, num_attention_heads=shape.heads, layer_types=kinds,
         linear_key_head_dim=shape.key_dim, linear_value_head_dim=shape.value_dim, linear_conv_kernel_dim=CONVOLVED,
-        max_position_embeddings=shape.context, rms_norm_eps=1e-6, rope_parameters=None,
+        max_position_embeddings=shape.context, rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": None},
         pad_token_id=SPECIALS.index(PAD), bos_token_id=None, eos_token_id=SPECIALS.index(END),
         tie_word_embeddings=False, architectures=["OlmoHybridForCausalLM"], dtype="bfloat16",
     )  # fmt: skip

@@ -28,6 +28,7 @@ WRONG = ("shuffled", "foreign", "empty", "none")
 EVERY = 5
 NAME = re.compile(r"\b[a-z_]{4,}\b")
 RENAMED = 6
+BEFORE, AFTER = "Mend:\n", "\nMended:\n"
 AT_ONCE = 32
 
 
@@ -61,17 +62,16 @@ def _predicting(request: Request, expected: Sequence[tuple[int, ...]], index: in
 def _edit(request: Request, workload: Workload) -> tuple[Request, tuple[int, ...]]:
     """A request to mend a piece of code, as long as it was drawn or a little shorter, and the code's own ids."""
     vocabulary, length = workload.vocabulary, len(request.prompt_ids)
-    before, after = "Mend this code:\n", "\nMended:\n"
-    room = length - len(vocabulary.encode(before)) - len(vocabulary.encode(after))
-    if room < 4:
-        return request, ()
-    text = _renamed(workload.draws.choice(_pieces(os.environ.get(CODE_EDITS))), workload.draws)
-    # Half a token's text more or less never matters here; only the whole must fit.
-    code = vocabulary.decode(vocabulary.encode(text)[:room]).rstrip("\ufffd")
-    ids = vocabulary.encode(before + code + after)
-    if len(ids) > length:
-        return request, ()
-    return replace(request, prompt_text=before + code + after, prompt_ids=ids), vocabulary.encode(code)
+    pieces = _pieces(os.environ.get(CODE_EDITS))
+    whole = vocabulary.encode(_renamed(workload.draws.choice(pieces), workload.draws))
+    room = length - len(vocabulary.encode(BEFORE)) - len(vocabulary.encode(AFTER))
+    while room > 0:
+        code = vocabulary.decode(whole[:room]).rstrip("\ufffd")
+        ids = vocabulary.encode(BEFORE + code + AFTER)
+        if len(ids) <= length:
+            return replace(request, prompt_text=BEFORE + code + AFTER, prompt_ids=ids), vocabulary.encode(code)
+        room -= len(ids) - length
+    return request, ()
 
 
 def _renamed(code: str, draws: random.Random) -> str:

@@ -101,8 +101,10 @@ class Model:
     """OLMo Hybrid with `slots` caches of `context` positions; bfloat16 weights and products, float32 states."""
 
     def __init__(self, folder: Path, slots: int, context: int) -> None:
-        """Read config.json and model.safetensors; KeyError when the checkpoint is none of OLMo Hybrid."""
+        """Read config.json and model.safetensors; KeyError or ValueError when the checkpoint is none of OLMo Hybrid."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if (config.get("rope_parameters") or {}).get("rope_theta") is not None:
+            raise ValueError("config.json asks for rotary positions, which this model has not")
         weights = load_file(folder / "model.safetensors")
         eos = config["eos_token_id"]
         self.vocabulary: int = config["vocab_size"]
