@@ -36,7 +36,7 @@ def shaped(requests: list[Request], workload: Workload) -> list[Request]:
     """The requests as greedy edits of code with predictions of every kind; likenesses among prompts stay as drawn."""
     draws = workload.draws
     greedy = [replace(one, temperature=0.0, top_p=1.0, top_k=0) for one in requests]
-    edits = [_edit(one, workload) if one.kind == "load" else (one, ()) for one in greedy]
+    edits = [_edit(one, workload) if one.kind == "fresh" else (one, ()) for one in greedy]
     asked = [one for one, _ in edits]
     if workload.target.model.builder:
         answers = _answers(asked, workload)
