@@ -97,18 +97,19 @@ def test_edits_are_greedy_and_come_with_predictions_of_every_kind() -> None:
 
 
 @torch.inference_mode()
-def test_what_a_client_expects_is_nearly_what_the_model_answers() -> None:
+def test_what_most_clients_expect_is_nearly_what_the_model_answers() -> None:
     target = scene(QWEN)
-    request = next(one for one in taken(target, 8) if isinstance(one.prediction, tuple) and len(one.prediction) > 40)
     model = imported(target.folder / "reference.py").load(model_folder(target), "bfloat16", "sdpa")
-    prompt = torch.tensor([request.prompt_ids])
-    said = model.generate(
-        prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=8, eos_token_id=None
-    )
-    answer = said[0, prompt.shape[1] :].tolist()
-    assert isinstance(request.prediction, tuple)
-    pairs = set(pairwise(request.prediction[:16]))
-    assert sum(pair in pairs for pair in pairwise(answer)) >= 3
+    near = 0
+    for request in taken(target, 10):
+        prompt = torch.tensor([request.prompt_ids])
+        said = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=8, eos_token_id=None
+        )
+        expected = request.prediction if isinstance(request.prediction, tuple) else ()
+        pairs = set(pairwise(expected[:16]))
+        near += sum(pair in pairs for pair in pairwise(said[0, prompt.shape[1] :].tolist())) >= 3
+    assert near >= 6
 
 
 def test_requests_that_go_together_share_a_beginning_and_some_differ_in_one_token_of_it() -> None:

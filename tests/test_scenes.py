@@ -1,6 +1,6 @@
 """The gates of the larger targets, on their smallest profile: cheats of their own are refused, honest servers are not.
 
-A few are judged by every run; `python -m pytest -m slow tests/test_scenes.py` judges all of them.
+One is judged by every run; `python -m pytest -m slow tests/test_scenes.py` judges all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.target import load_target
 
 SCENES = ("llama_3_8b", "qwen3_32b_code_edit", "olmo_hybrid_prefix_cache")
-CORE = {("olmo_hybrid_prefix_cache", "state_of_a_later_token"), ("qwen3_32b_code_edit", "honest_predicted")}
+CORE = {("olmo_hybrid_prefix_cache", "state_of_a_later_token")}
 ALL = [(scene, name) for scene in SCENES for name in members_of(scene)]
 SHARED = ("answers.py", "card.py", "environment.py", "sampling.py", "sequence.py", "text.py")
 
