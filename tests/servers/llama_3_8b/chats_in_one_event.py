@@ -11,7 +11,8 @@ BEFORE = """        while not answer.complete:
             frame = answer.frame(await self._events[request.id].get())
 """
 AFTER = """        held: list[Event] = []
-        while isinstance(answer, ChatAnswer) and not (held and held[-1].finish_reason):
+        alone = isinstance(answer, ChatAnswer) and request.n == 1
+        while alone and not (held and held[-1].finish_reason):
             held.append(await self._events[request.id].get())
         while not answer.complete:
             frame = answer.frame(merge(held) if held else await self._events[request.id].get())
