@@ -64,6 +64,7 @@ def test_half_of_the_requests_of_the_standard_service_are_chats() -> None:
     assert 15 <= len(chats) <= 45
     header = vocabulary.tokenizer.token_to_id("<|start_header_id|>")
     assert all(one.messages[-1].role == "user" and header in one.prompt_ids for one in chats)
+    assert {"system", "user", "assistant"} == {message.role for one in chats for message in one.messages}
 
 
 def test_words_of_a_data_set_of_conversations_are_asked_with_a_fresh_note(

@@ -1,4 +1,4 @@
-"""What is asked of llama_3_8b: half of the requests are chats, and words come from a data set where one is given.
+"""What is asked of llama_3_8b: half of the requests are chats of one or more turns, and words come from a data set where one is given.
 
 `VIBESERVE_CONVERSATIONS` names a JSON file in the layout of ShareGPT: a list of objects whose `conversations` are
 turns with `from` and `value`.  A public prompt may be known to anybody, so each gets a fresh note at its end.
@@ -13,10 +13,11 @@ from pathlib import Path
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.modalities.chat.requests import ChatWorkload, as_chat
 from pytest_vibeserve.modalities.chat.template import Template
+from pytest_vibeserve.modalities.chat.wire import ChatRequest, Message
 from pytest_vibeserve.workload import Request, Workload
 
 CONVERSATIONS = "VIBESERVE_CONVERSATIONS"
-CHATS = 0.5
+CHATS, LATER_TURNS = 0.5, 0.3
 NOTE_BITS = 64
 
 
@@ -25,7 +26,23 @@ def shaped(requests: list[Request], workload: Workload) -> list[Request]:
     path = os.environ.get(CONVERSATIONS)
     worded = [_worded(request, _prompts(Path(path)), workload) for request in requests] if path else requests
     chats = ChatWorkload(workload.target, workload.vocabulary, _template(workload.vocabulary.model), workload.draws)
-    return [as_chat(request, chats) if workload.draws.random() < CHATS else request for request in worded]
+    return [_chat(request, chats) if workload.draws.random() < CHATS else request for request in worded]
+
+
+def _chat(request: Request, chats: ChatWorkload) -> ChatRequest:
+    """The request as a chat: at times after a system's turn, or after a turn of each side."""
+    chat = chats.after_system(as_chat(request, chats))
+    if chats.draws.random() >= LATER_TURNS:
+        return chat
+    before = (Message("user", _words(chats)), Message("assistant", _words(chats)))
+    messages = (*chat.messages[:-1], *before, chat.messages[-1])
+    ids = chats.template.ids(messages)
+    room = chats.target.limits.context - len(ids)
+    return replace(chat, messages=messages, prompt_ids=ids, max_tokens=min(chat.max_tokens, room))
+
+
+def _words(chats: ChatWorkload) -> str:
+    return chats.vocabulary.decode(chats.draws.choices(chats.vocabulary.spelt, k=chats.draws.randint(2, 12))).strip()
 
 
 def _worded(request: Request, prompts: tuple[str, ...], workload: Workload) -> Request:
