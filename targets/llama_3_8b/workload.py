@@ -1,4 +1,4 @@
-"""What is asked of llama_3_8b: half of the requests are chats of one or more turns, and words come from a data set where one is given.
+"""What is asked of llama_3_8b: half of it chats of one or more turns, in the words of a data set where one is given.
 
 `VIBESERVE_CONVERSATIONS` names a JSON file in the layout of ShareGPT: a list of objects whose `conversations` are
 turns with `from` and `value`.  A public prompt may be known to anybody, so each gets a fresh note at its end.
