@@ -11,7 +11,10 @@ from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.probes import fresh
 from pytest_vibeserve.workload import Request
 
-REQUESTS = {"quick": 6, "full": 48}
+REQUESTS = {"quick": 4, "full": 48}
+LONGEST = {"quick": 24, "full": 128}
+"""Tokens of an answer: a prediction that shows does so soon."""
+
 SPOILT = 3
 """One token in so many of a spoilt prediction is another one."""
 
@@ -21,7 +24,11 @@ Predictions = dict[str, str | tuple[int, ...] | None]
 def predicted(bench: Bench, draws: random.Random) -> list[Answer]:
     """Answers to greedy requests without a prediction, and to the same with every kind of one."""
     count, concurrency = REQUESTS[bench.depth], bench.target.limits.concurrency
-    plain = [replace(one, id=index, prediction=None) for index, one in enumerate(fresh(bench, draws, count, "none"))]
+    drawn = fresh(bench, draws, count, "none")
+    plain = [
+        replace(one, id=index, prediction=None, max_tokens=min(one.max_tokens, LONGEST[bench.depth]))
+        for index, one in enumerate(drawn)
+    ]
     first = bench.ask(plain, concurrency)
     spoken = [answer for answer in first if answer.choices and not answer.choices[0].retokenised]
     again = [
