@@ -16,7 +16,7 @@ from pytest_vibeserve.load_generator import Traffic
 from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
-from pytest_vibeserve.workload import Request
+from pytest_vibeserve.workload import Request, shaping
 
 REPEATS = {"quick": 3, "full": 5}
 VOID_RETRIES = 2
@@ -70,7 +70,7 @@ class Runner:
     def reworded(self, draft: Draft) -> Draft:
         """The same draft in fresh words; requests that are more than words and lengths are drawn anew."""
         bench = self._bench
-        if any(type(request) is not Request for request in draft.requests):
+        if shaping(bench.target) or any(type(request) is not Request for request in draft.requests):
             return replace(draft, requests=tuple(bench.fresh(f"load {self._load.name}", len(draft.requests))))
         return reworded(draft, bench.target, bench.vocabulary, bench.draws(f"words {self._load.name}"))
 

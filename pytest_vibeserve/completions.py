@@ -93,6 +93,8 @@ def body(request: Request) -> dict[str, Any]:
         fields |= {"logprobs": request.logprobs, "return_tokens_as_token_ids": True}
     if request.logit_bias:
         fields["logit_bias"] = {str(token): bias for token, bias in request.logit_bias}
+    if request.prediction is not None:
+        fields["prediction"] = {"type": "content", "content": request.prediction}
     if request.token_ids:
         fields["return_token_ids"] = True
     if request.stream and request.include_usage:

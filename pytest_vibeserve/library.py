@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 from pytest_vibeserve.errors import UsageError
 
@@ -38,6 +41,20 @@ def find(kind: str, name: str, marker: str) -> Path:
         what = f"has no {marker}" if path.is_dir() else "is not a folder"
         raise UsageError(f"{name} {what}; give the folder of a {kind[:-1]}, or one of: {_listed(known)}")
     raise UsageError(f"no {kind[:-1]} is called {name!r}; {nearest(name, known)}")
+
+
+def imported(path: Path, remedy: str = "") -> ModuleType:
+    """A target's own Python file as a module; UsageError, with what to do, when something that it needs is missing."""
+    name = f"vibeserve_{path.stem}_{path.parent.name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be imported; it must be a Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise UsageError(f"{path}: {error}" + (f"; {remedy}" if remedy else "")) from error
+    return module
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,6 +11,8 @@ RATES = ("output_throughput", "request_throughput", "goodput", "slo_attainment")
 LATENCIES = ("ttft", "tpot", "itl", "e2e_latency", "queueing")
 LATENCY = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?(?:\.\d+)?)")
 """A latency at a percentile, as objectives name it: `ttft_p50`, in milliseconds."""
+SPEED = re.compile(r"output_throughput_p(?P<percentile>\d\d?(?:\.\d+)?)")
+"""A request's own output tokens per second of its end-to-end latency, at a percentile: `output_throughput_p50`."""
 UNDER_SLO = ("goodput", "slo_attainment")
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(UNITS)})\s*")

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import ceil, floor, inf, isinf, nan
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.loads import LATENCY, Slo
+from pytest_vibeserve.loads import LATENCY, SPEED, Slo
 from pytest_vibeserve.target import check_metric
 
 MILLISECONDS = 1000.0
@@ -42,6 +42,8 @@ class Block:
 def measure(metric: str, block: Block) -> float:
     """One metric of one block: tokens/s, requests/s, a share, or milliseconds at a percentile (`ttft_p50`).
 
+    `output_throughput_p50` is the tokens/s of the median request.
+
     A request that failed took for ever: it counts in no rate, and in a latency as infinite.
     """
     rates: dict[str, Callable[[], float]] = {
@@ -53,6 +55,8 @@ def measure(metric: str, block: Block) -> float:
     if metric in rates:
         return rates[metric]()
     check_metric(metric)
+    if speed := SPEED.fullmatch(metric):
+        return percentile(sorted(_speeds(block)), float(speed["percentile"]))
     named = LATENCY.fullmatch(metric)
     assert named is not None
     values = sorted(latencies(named["latency"], block))
@@ -93,6 +97,13 @@ def _latency(name: str, answer: Answer, start: float) -> Sequence[float]:
         "e2e_latency": lambda answer, start: (answer.done_s - start,),
     }
     return of[name](answer, start)
+
+
+def _speeds(block: Block) -> Iterator[float]:
+    """Each request's own tokens per second, from its sending (or its schedule) to its last byte; 0 where it failed."""
+    for answer in block.answers:
+        start = answer.scheduled_s if block.open_loop else answer.sent_s
+        yield 0.0 if answer.fault else answer.tokens / max(answer.done_s - start, 1e-9)
 
 
 def _good(block: Block) -> int:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import imported
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import Variant, applied, decoder_layers
 from pytest_vibeserve.weights import INSTALL, model_digest, model_folder
@@ -175,23 +173,10 @@ def _batches(contexts: Sequence[Context], rows_limit: int) -> Iterator[list[int]
 
 def _loader(path: Path) -> Callable[[Path, str, str], Any]:
     if path.is_file():
-        load = getattr(_imported(path), "load", None)
+        load = getattr(imported(path, INSTALL), "load", None)
         if callable(load):
             return _quietly(load)
     return _quietly(_from_transformers)
-
-
-def _imported(path: Path) -> ModuleType:
-    name = f"vibeserve_reference_{path.parent.name}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported; it must be a Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        raise UsageError(f"{path}: {error}; {INSTALL}") from error
-    return module
 
 
 def _quietly(load: Callable[[Path, str, str], Any]) -> Callable[[Path, str, str], Any]:

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from pytest_vibeserve.scan import Suspicion, scan
 from pytest_vibeserve.server import ExternalServer, Launch, Server
 from pytest_vibeserve.settings import Settings
 from pytest_vibeserve.shared_server import SharedServer
-from pytest_vibeserve.workload import Secret, Vocabulary
+from pytest_vibeserve.workload import Secret, Vocabulary, shaping
 
 STRICT_URL = "a server that already runs is not isolated: give its folder with --vibeserve-candidate DIR"
 
@@ -165,6 +165,9 @@ class Session:
         reading = self._stack.enter_context(ThreadPoolExecutor(1)).submit(
             prepared, contract.model, contract.target, contract.vocabulary, contract.depth
         )
+        if shaping(contract.target):
+            # A target's own workload may use the model too, and Transformers is not to be imported by two threads.
+            wait([reading])
         sampling = max(self.suspicion.sampling, self._settings.sampling)
         return Judge(self.bench, contract.model, reading.result, sampling)
 

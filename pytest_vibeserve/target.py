@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
-from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, UNDER_SLO, Lengths
+from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, SPEED, UNDER_SLO, Lengths
 from pytest_vibeserve.loads import Load as Load
 
 if TYPE_CHECKING:
@@ -182,8 +182,12 @@ def load_target(name: str, profile: str = "full") -> Target:
 
 def check_metric(name: str) -> None:
     """Pass over a known metric; UsageError offers the nearest names."""
-    if name not in RATES and not LATENCY.fullmatch(name):
-        known = [*RATES, *(f"{latency}_p{percentile}" for latency in LATENCIES for percentile in (50, 99))]
+    if name not in RATES and not LATENCY.fullmatch(name) and not SPEED.fullmatch(name):
+        known = [
+            *RATES,
+            "output_throughput_p50",
+            *(f"{latency}_p{percentile}" for latency in LATENCIES for percentile in (50, 99)),
+        ]
         raise UsageError(f"no metric is called {name!r}; {nearest(name, known)}")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count, cycle
+from functools import cache
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import imported
 from pytest_vibeserve.target import Mix, Target
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 SAMPLINGS = ((1.0, 1.0, 0), (0.7, 0.9, 0), (1.0, 1.0, 20), (0.8, 0.95, 50))
 """Temperature, top_p and top_k that sampled requests are drawn from."""
+
+SHAPES = "workload.py"
+"""The file of a target that shapes requests further, where its mix of lengths does not say what they are about."""
 
 REMEMBERED = 32
 """Earlier prompts that later ones may resemble."""
@@ -44,6 +50,7 @@ class Request:
     logit_bias: tuple[tuple[int, float], ...] = ()
     include_usage: bool = False
     token_ids: bool = True
+    prediction: str | tuple[int, ...] | None = None
     kind: str = "load"
 
 
@@ -71,7 +78,7 @@ class Vocabulary:
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel
 
-        path = model / "tokenizer.json"
+        self.model, path = model, model / "tokenizer.json"
         wordless = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else wordless
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
@@ -97,11 +104,18 @@ class Workload:
 
     def __init__(self, target: Target, vocabulary: Vocabulary, draws: random.Random) -> None:
         """Bind the mix and vocabulary to one stream of random numbers."""
+        self.target, self.vocabulary, self.draws = target, vocabulary, draws
         self._mix: tuple[Mix, ...] = target.mix
         self._weights = [mix.weight for mix in target.mix]
         self._vocabulary = vocabulary
         self._draws = draws
         self._context = target.limits.context
+
+    def take(self, count: int) -> list[Request]:
+        """So many fresh requests, numbered from 0, as the target's own `workload.py` shapes them where it has one."""
+        drawn = list(islice(self.requests(), count))
+        shape = shaping(self.target)
+        return shape(drawn, self) if shape else drawn
 
     def requests(self, first_id: int = 0) -> Iterator[Request]:
         """Requests without end, whatever they are for: no purpose can be told from another by what is asked.
@@ -172,3 +186,21 @@ class Workload:
             # The tokenizer spells random text with more tokens than it was drawn with.
             del drawn[length - len(encoded) :]
         return None
+
+
+def shaping(target: Target) -> Callable[[list[Request], Workload], list[Request]] | None:
+    """The function `shaped` of the target's own `workload.py`, None where it has no such file.
+
+    It gets requests that were drawn together and returns as many, numbered alike: their prompts may be exchanged for
+    what the target is about, their predictions filled in.  Audit and load take the same ones.
+    """
+    path = target.folder / SHAPES
+    return _shaping(path) if path.is_file() else None
+
+
+@cache
+def _shaping(path: Path) -> Callable[[list[Request], Workload], list[Request]]:
+    shape: Callable[[list[Request], Workload], list[Request]] | None = getattr(imported(path), "shaped", None)
+    if shape is None:
+        raise UsageError(f"{path} has no function shaped(requests, workload) that returns the requests to send")
+    return shape

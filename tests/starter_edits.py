@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+SKILLS = Path(__file__).resolve().parents[1] / "skills"
 
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*")
 OPTIONS = "    options = parser.parse_args()\n"
@@ -14,7 +18,22 @@ ONE_THREAD = ("server.py", OPTIONS, OPTIONS + "    import torch\n\n    torch.set
 def edited(starter: Path, into: Path, *edits: tuple[str, str, str]) -> None:
     """Copy the starter and replace (file, before, after); ValueError where `before` is not there exactly once."""
     shutil.copytree(starter, into, ignore=LEFT_OUT)
-    for file, before, after in (ONE_THREAD, *edits):
+    altered(into, ONE_THREAD, *edits)
+
+
+def improved(starter: Path, into: Path, *techniques: str) -> None:
+    """Copy the starter and apply recipes, each `skill` or `skill:variant`; CalledProcessError when one refuses."""
+    shutil.copytree(starter, into, ignore=LEFT_OUT)
+    for technique in techniques:
+        skill, _, variant = technique.partition(":")
+        recipe = [sys.executable, "-I", "-B", str(SKILLS / skill / "scripts" / "recipe.py"), str(into)]
+        subprocess.run([*recipe, *(["--variant", variant] if variant else [])], check=True, capture_output=True)
+    altered(into, ONE_THREAD)
+
+
+def altered(into: Path, *edits: tuple[str, str, str]) -> None:
+    """Replace (file, before, after) in a candidate; ValueError where `before` is not there exactly once."""
+    for file, before, after in edits:
         path = into / file
         text = path.read_text(encoding="utf-8")
         if text.count(before) != 1:

@@ -236,3 +236,10 @@ def test_a_request_with_everything_is_sent_with_everything() -> None:
     assert sent["logit_bias"] == {"5": -100.0}
     assert sent["stream_options"] == {"include_usage": True}
     assert sent["return_tokens_as_token_ids"] is True
+
+
+@pytest.mark.parametrize(("given_", "sent"), [("as before", "as before"), ((5, 6), [5, 6]), ("", "")])
+def test_a_prediction_is_sent_as_it_is_given(given_: str | tuple[int, ...], sent: object) -> None:
+    asked = Request(id=7, prompt_ids=(0, 5, 6), max_tokens=4, prediction=given_)
+    assert orjson.loads(orjson.dumps(body(asked)))["prediction"] == {"type": "content", "content": sent}
+    assert "prediction" not in body(PLAIN)

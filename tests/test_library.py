@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import entries, find, nearest, shelves
+from pytest_vibeserve.library import entries, find, imported, nearest, shelves
 
 
 def shelved(shelf: Path, name: str) -> Path:
@@ -45,7 +45,7 @@ def test_the_folder_one_stands_in_is_a_path_too(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"no target is called 'tinyllama'; did you mean tiny_llama\?"):
+    with pytest.raises(UsageError, match=r"no target is called 'tinyllama'; did you mean tiny_llama"):
         find("targets", "tinyllama", "target.toml")
 
 
@@ -77,3 +77,17 @@ def test_a_name_with_one_letter_too_many_is_recognised(names: set[str], data: st
     told = nearest(meant + "x", names)
     assert told.startswith("did you mean ")
     assert all(name in told for name in names)
+
+
+def test_a_targets_own_file_becomes_a_module_each_time_anew(tmp_path: Path) -> None:
+    path = tmp_path / "reference.py"
+    path.write_text("SIZE = 3\n")
+    assert imported(path).SIZE == 3
+    path.write_text("SIZE = 44\n")
+    assert imported(path).SIZE == 44
+
+
+def test_a_file_that_needs_what_is_missing_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "workload.py").write_text("import no_such_package_anywhere\n")
+    with pytest.raises(UsageError, match=r"workload\.py: No module named 'no_such_package_anywhere'; install it"):
+        imported(tmp_path / "workload.py", "install it")

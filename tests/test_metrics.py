@@ -136,3 +136,11 @@ def test_percentiles_are_those_of_numpy(values: list[float], percent: float) -> 
 def test_percentiles_may_have_decimals() -> None:
     answers = [streamed((at / 10, 1)) for at in range(1, 1002)]
     assert of("ttft_p99.9", *answers) == pytest.approx(100_000)
+
+
+def test_the_median_request_has_a_throughput_of_its_own() -> None:
+    quick, slow = streamed((0.1, 4), done=0.5), streamed((0.1, 4), sent=1.0, done=5.0)
+    assert of("output_throughput_p50", quick, slow, slow) == pytest.approx(1.0)
+    assert of("output_throughput_p50", quick) == pytest.approx(8.0)
+    assert of("output_throughput_p50", replace(quick, fault="gone"), replace(slow, fault="gone"), quick) == 0
+    assert of("output_throughput_p50", replace(quick, scheduled_s=-0.5), open_loop=True) == pytest.approx(4.0)

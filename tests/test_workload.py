@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload
 
@@ -108,3 +111,31 @@ def test_special_tokens_are_neither_drawn_nor_shown(vocabulary: Vocabulary) -> N
     assert {0, 1} <= vocabulary.special
     assert vocabulary.special.isdisjoint(vocabulary.ordinary)
     assert vocabulary.decode([0, 1]) == ""
+
+
+SHAPE = """
+from dataclasses import replace
+
+def shaped(requests, workload):
+    return [replace(one, max_tokens=1 + workload.draws.randrange(2), prediction="as before") for one in requests]
+"""
+
+
+def test_a_target_shapes_what_is_asked_in_a_file_of_its_own(
+    tiny: Target, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    (tmp_path / "workload.py").write_text(SHAPE)
+    own = tiny.model_copy(update={"folder": tmp_path})
+    plain, shaped = (Workload(target, vocabulary, random.Random(3)).take(20) for target in (tiny, own))
+    assert [one.prompt_ids for one in shaped] == [one.prompt_ids for one in plain]
+    assert {one.max_tokens for one in shaped} == {1, 2}
+    assert {one.prediction for one in shaped} == {"as before"}
+
+
+def test_a_file_that_shapes_nothing_is_answered_with_what_it_should_hold(
+    tiny: Target, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    (tmp_path / "workload.py").write_text("")
+    own = tiny.model_copy(update={"folder": tmp_path})
+    with pytest.raises(UsageError, match="no function shaped"):
+        Workload(own, vocabulary, random.Random(3)).take(2)

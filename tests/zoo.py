@@ -20,7 +20,8 @@ from gates import Gates
 from starter_edits import LEFT_OUT
 
 FOLDER = Path(__file__).resolve().parent / "servers"
-STARTER = Path(__file__).resolve().parents[1] / "targets" / "tiny_llama" / "starter"
+TARGETS = Path(__file__).resolve().parents[1] / "targets"
+STARTER = TARGETS / "tiny_llama" / "starter"
 NOT_MEMBERS = {"stub"}
 CORE = frozenset(
     {
@@ -45,6 +46,7 @@ class Member:
     checks: tuple[str, ...]
     depth: str
     edits_starter: bool
+    target: str = "tiny_llama"
 
     @property
     def honest(self) -> bool:
@@ -63,7 +65,8 @@ class Member:
     def make(self, into: Path) -> None:
         """Write it as a candidate."""
         if self.edits_starter:
-            importlib.import_module(f"servers.{self.name}").make(STARTER, into)
+            module = self.name if self.target == "tiny_llama" else f"{self.target}.{self.name}"
+            importlib.import_module(f"servers.{module}").make(TARGETS / self.target / "starter", into)
             return
         laid(FOLDER / f"{self.name}.py", into)
 
@@ -86,6 +89,11 @@ def members() -> dict[str, Member]:
     return {name: _read(name) for name in names}
 
 
+def members_of(target: str) -> dict[str, Member]:
+    """The servers that another target's gate is tried on, by name: those in the folder of its name."""
+    return {path.stem: _read(path.stem, target) for path in sorted((FOLDER / target).glob("*.py"))}
+
+
 def cheats() -> dict[str, Member]:
     """The servers that must be refused."""
     return {name: member for name, member in members().items() if not member.honest}
@@ -105,8 +113,9 @@ def begin_all(request: pytest.FixtureRequest, gates: Gates, *arguments: str) -> 
             gates.begin(member.name, member.make, *arguments, alone=member.timed)
 
 
-def _read(name: str) -> Member:
-    tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+def _read(name: str, target: str = "tiny_llama") -> Member:
+    folder = FOLDER if target == "tiny_llama" else FOLDER / target
+    tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
     stated = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
@@ -121,6 +130,7 @@ def _read(name: str) -> Member:
         checks=(check,) if isinstance(check, str) else tuple(check),
         depth=stated.get("DEPTH", "quick"),
         edits_starter=any(isinstance(node, ast.FunctionDef) and node.name == "make" for node in tree.body),
+        target=target,
     )
 
 

@@ -153,11 +153,12 @@ def doctor(as_json: bool) -> ExitCode:
 @cli.command()
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path("targets"), show_default=True, help="Its parent.")
-def init(name: str, into: Path) -> None:
+@click.option("--like", default="tiny_llama", show_default=True, metavar="TARGET", help="What it begins as a copy of.")
+def init(name: str, into: Path, like: str) -> None:
     """Make a new target called NAME, ready to be changed."""
     from vibeserve_loop.scaffold import scaffold
 
-    folder = scaffold(name, into)
+    folder = scaffold(name, into, like)
     click.echo(f"{folder} is made; check it with: vibeserve-loop validate {folder}")
 
 

@@ -107,7 +107,7 @@ class Fabricated(Spoiler):
     def event(self, event: Body, body: Body, memory: Memory) -> Body:  # noqa: D102
         for choice in event.get("choices", []):
             told = choice.get("logprobs")
-            if told:
+            if told and "token_logprobs" in told:
                 told["token_logprobs"] = [_invented(value) for value in told["token_logprobs"]]
                 told["top_logprobs"] = [
                     {key: _invented(value) for key, value in (top or {}).items()} for top in told["top_logprobs"]
@@ -180,7 +180,8 @@ def paired(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _may_wait(event: Body) -> bool:
     choices = event.get("choices", [])
-    return len(choices) == 1 and bool(choices[0].get("token_ids")) and choices[0]["finish_reason"] is None
+    plain = len(choices) == 1 and "text" in choices[0]
+    return plain and bool(choices[0].get("token_ids")) and choices[0]["finish_reason"] is None
 
 
 def _joined(first: Body, second: Body) -> bool:

@@ -67,7 +67,8 @@ class Passage(BaseHTTPRequestHandler):
         if not isinstance(body, dict):
             self.answer(*self.ask("POST", raw))
             return
-        key = hashlib.sha256(json.dumps([body.get("prompt"), body.get("stream"), body.get("n")]).encode()).hexdigest()
+        asked = [body.get(name) for name in ("prompt", "messages", "stream", "n")]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         stored = self.server.answers.get(key) if self.server.kind == "memoised" else None
         if stored is not None:
             self.answer(200, "text/event-stream" if body.get("stream") else "application/json", stored)

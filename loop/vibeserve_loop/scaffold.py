@@ -1,4 +1,4 @@
-"""Begin a target: a copy of a small one that works, under another name."""
+"""Begin a target: a copy of one that works, under another name."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ TEMPLATE = "tiny_llama"
 TEXT = (".toml", ".md", ".py")
 
 
-def scaffold(name: str, shelf: Path) -> Path:
-    """Make `shelf/name`; UsageError when the name will not do or is taken."""
+def scaffold(name: str, shelf: Path, like: str = TEMPLATE) -> Path:
+    """Make `shelf/name` like another target, by name or path; UsageError when a name will not do or is taken."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         wanted = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "my_target"
         raise UsageError(f"{name!r} is no snake_case name; type for example {wanted}")
     folder = shelf / name
     if folder.exists():
         raise UsageError(f"{folder} exists already; give another name")
-    template = find("targets", TEMPLATE, TARGET_FILE)
+    template = find("targets", like, TARGET_FILE)
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for path in sorted(folder.rglob("*")):
         if path.suffix in TEXT and path.is_file():
             text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(TEMPLATE, name), encoding="utf-8")
+            path.write_text(text.replace(template.name, name), encoding="utf-8")
     load_target(str(folder.resolve()))
     return folder

@@ -16,6 +16,7 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.examination import examined, glanced, settled
 from pytest_vibeserve.judge.interface import interface_checks
+from pytest_vibeserve.judge.predictions import predicted
 from pytest_vibeserve.judge.probes import alone_and_together, drawn
 from pytest_vibeserve.judge.sessions import session_checks
 from pytest_vibeserve.reference import Reference
@@ -113,6 +114,14 @@ class Judge:
     def sessions(self) -> None:
         """Whoever else is served, each answer stays the model's own for its prompt; nothing passes between requests."""
         self._conclude(list(session_checks(self._bench, self.auditor, self.end_ids)))
+
+    def predictions(self) -> None:
+        """Right, spoilt, foreign or empty: what a client predicts of an answer changes nothing in it."""
+        answers = predicted(self._bench, self._bench.draws("predictions"))
+        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "predictions")
+        evidence = self.auditor.gathered([answer for answer in answers if answer.choices], noise=False)
+        own = [item for item in evidence if not item.choice.retokenised]
+        self._conclude([*found, *([self.auditor.single(own, "predictions")] if own else [])])
 
     def repeats(self) -> None:
         """A prompt that comes again is computed again, unless the target allows stored answers; tried twice."""

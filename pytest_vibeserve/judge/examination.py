@@ -16,6 +16,9 @@ from pytest_vibeserve.variants import Variant
 SCREENED_TOKENS = {"quick": 5_000, "full": 400_000}
 """Tokens of prompt and answer that one examination screens at most; beyond it, answers are drawn at random."""
 
+SCREENED_ANSWERS = {"quick": 16, "full": 160}
+"""Answers that one examination screens at least, however long their prompts are."""
+
 SAMPLED_TOKENS = {"quick": 300, "full": 1_500}
 """Generated tokens of sampled answers that are compared with the distribution that was asked for."""
 
@@ -102,7 +105,7 @@ def _affordable(answers: Sequence[Answer], draws: random.Random, depth: str) -> 
     kept: list[Answer] = []
     for answer in draws.sample(list(answers), len(answers)):
         tokens -= len(answer.request.prompt_ids) + answer.tokens
-        if kept and tokens < 0:
+        if tokens < 0 and len(kept) >= SCREENED_ANSWERS[depth]:
             break
         kept.append(answer)
     return kept

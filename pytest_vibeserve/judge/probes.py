@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.bench import Bench
@@ -20,8 +19,8 @@ AT_ONCE = 256
 
 def fresh(bench: Bench, draws: random.Random, count: int, kind: str) -> list[Request]:
     """Fresh greedy requests by the mix, with its flags."""
-    drawn = islice(Workload(bench.target, bench.vocabulary, draws).requests(), count)
-    return [replace(request, kind=kind, temperature=0.0, top_p=1.0, top_k=0) for request in drawn]
+    found = drawn(bench, draws, count)
+    return [replace(request, kind=kind, temperature=0.0, top_p=1.0, top_k=0) for request in found]
 
 
 def alone_and_together(bench: Bench, draws: random.Random, count: int) -> list[Answer]:
@@ -44,12 +43,14 @@ def alone_and_together(bench: Bench, draws: random.Random, count: int) -> list[A
 
 def drawn(bench: Bench, draws: random.Random, count: int) -> list[Request]:
     """Fresh requests just as a load has them."""
-    return list(islice(Workload(bench.target, bench.vocabulary, draws).requests(), count))
+    return Workload(bench.target, bench.vocabulary, draws).take(count)
 
 
 def _related(bench: Bench, draws: random.Random, answer: Answer, index: int) -> Request:
     given = answer.request
-    template = fresh(bench, draws, 1, "twin" if index % 2 else "shared prefix")[0]
+    plain = next(Workload(bench.target, bench.vocabulary, draws).requests())
+    kind = "twin" if index % 2 else "shared prefix"
+    template = replace(plain, kind=kind, temperature=0.0, top_p=1.0, top_k=0)
     kept = len(bench.vocabulary.prefix)
     if index % 2:
         place = draws.randrange(kept, len(given.prompt_ids)) if len(given.prompt_ids) > kept else kept

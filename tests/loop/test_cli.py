@@ -15,7 +15,7 @@ HEAVY = ("pydantic", "git", "rich", "pytest", "numpy", "torch")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("run", "labb"), "did you mean lab?"),
+        (("run", "labb"), "did you mean lab"),
         (("run", "lab", "--agent", "recipe"), "did you mean recipes or"),
         (("run", "lab", "--policy", "plane"), "did you mean plain or"),
         (("run", "lab", "--sandbox", "bubblewarp"), "did you mean bubblewrap?"),

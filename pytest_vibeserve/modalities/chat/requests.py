@@ -41,9 +41,10 @@ class ChatWorkload:
     def free(self, count: int) -> list[ChatRequest]:
         """Chats without a schema, with the flags that completions are drawn with; some after a system's turn."""
         drawn = Workload(self.target, self.vocabulary, self.draws).requests()
-        return [self._after_system(as_chat(request, self)) for request in islice(drawn, count)]
+        return [self.after_system(as_chat(request, self)) for request in islice(drawn, count)]
 
-    def _after_system(self, chat: ChatRequest) -> ChatRequest:
+    def after_system(self, chat: ChatRequest) -> ChatRequest:
+        """A chat of one turn, at times after a system's."""
         system = self.draws.choice(SYSTEMS)
         if not system:
             return chat
@@ -84,7 +85,7 @@ class ChatWorkload:
             id=0, prompt_ids=self.template.ids((Message("user", content),)), max_tokens=max_tokens, kind=kind,
             stream=self.draws.random() < 0.5, messages=(Message("user", content),),
         )  # fmt: skip
-        return self._after_system(self._fitted(chat))
+        return self.after_system(self._fitted(chat))
 
     def predicted(self, answers: Sequence[Answer]) -> list[ChatRequest]:
         """Answered chats again with a prediction: the answer itself, a spoilt one, nothing, and somebody else's."""

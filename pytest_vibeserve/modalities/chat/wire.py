@@ -35,7 +35,6 @@ class ChatRequest(Request):
 
     messages: tuple[Message, ...] = ()
     schema: str = ""
-    prediction: str | None = None
 
 
 def exchange(request: ChatRequest, timeout_s: float, at_s: float | None = None) -> Exchange:
@@ -54,8 +53,6 @@ def body(request: ChatRequest) -> dict[str, Any]:
     if request.schema:
         wanted = {"name": "answer", "strict": True, "schema": orjson.loads(request.schema)}
         fields["response_format"] = {"type": "json_schema", "json_schema": wanted}
-    if request.prediction is not None:
-        fields["prediction"] = {"type": "content", "content": request.prediction}
     return fields
 
 

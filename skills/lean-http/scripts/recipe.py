@@ -90,6 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workspace", type=Path)
     workspace = parser.parse_args().workspace
+    if (workspace / "chat.py").exists():
+        refuse("the server has a route for chats, which the lean one has not")
     for name, line in KNOWN.items():
         edited(workspace / name, {line: line})
     for name in NEW:

@@ -1,10 +1,11 @@
-"""The model of this candidate: a Llama in plain torch over per-slot caches of keys and values."""
+"""The model of this candidate: a Llama or a Qwen3 in plain torch over per-slot caches of keys and values."""
 
 import json
-import sys
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ class Layer:
         self.gate = weights[f"{name}.mlp.gate_proj.weight"]
         self.up = weights[f"{name}.mlp.up_proj.weight"]
         self.down = weights[f"{name}.mlp.down_proj.weight"]
+        self.query_norm = weights.get(f"{name}.self_attn.q_norm.weight")
+        self.key_norm = weights.get(f"{name}.self_attn.k_norm.weight")
 
     def project(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return query, key and value of each row."""
@@ -74,7 +77,7 @@ class Model:
         self._layers = [Layer(weights, index) for index in range(config["num_hidden_layers"])]
         self._norm = weights["model.norm.weight"]
         self._head = weights["lm_head.weight"]
-        self._cosine, self._sine = _rotation(config["rope_parameters"]["rope_theta"], self._head_dim, self.context)
+        self._cosine, self._sine = _rotation(config["rope_parameters"], self._head_dim, self.context)
         shape = (len(self._layers), slots, self._kv_heads, self.context, self._head_dim)
         self._keys = torch.zeros(shape, dtype=torch.bfloat16)
         self._values = torch.zeros(shape, dtype=torch.bfloat16)
@@ -109,9 +112,11 @@ class Model:
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._epsilon)
         return (wide * scale).bfloat16() * weight
 
-    def _rotated(self, rows: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Return rows [tokens, heads, head_dim] turned to their positions."""
-        wide = rows.float()
+    def _rotated(
+        self, rows: torch.Tensor, norm: torch.Tensor | None, rotation: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Return rows [tokens, heads, head_dim], normalised where the model does it, turned to their positions."""
+        wide = (rows if norm is None else self._normed(rows, norm)).float()
         low, high = wide.chunk(2, dim=-1)
         return (wide * rotation[0] + torch.cat((-high, low), dim=-1) * rotation[1]).bfloat16()
 
@@ -119,11 +124,11 @@ class Model:
         self, index: int, rows: "_Rows", query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         """Write keys and values of the rows into the cache, and return what the queries attend to."""
-        rotation = self._cosine[rows.positions], self._sine[rows.positions]
-        heads = self._rotated(query.reshape(-1, self._heads, self._head_dim), rotation)
+        rotation, layer = (self._cosine[rows.positions], self._sine[rows.positions]), self._layers[index]
+        heads = self._rotated(query.reshape(-1, self._heads, self._head_dim), layer.query_norm, rotation)
         keys, values = self._keys[index], self._values[index]
         new = (-1, self._kv_heads, self._head_dim)
-        keys[rows.slots, :, rows.positions] = self._rotated(key.reshape(new), rotation)
+        keys[rows.slots, :, rows.positions] = self._rotated(key.reshape(new), layer.key_norm, rotation)
         values[rows.slots, :, rows.positions] = value.reshape(new)
         # The query heads that share a key head become queries of one attention: nothing is repeated in memory.
         grouped = heads.reshape(len(heads), self._kv_heads, -1, self._head_dim)
@@ -213,9 +218,15 @@ class _Rows:
         return _Singles(rows, slots - first, slice(first, last + 1), end, mask[:, None, None, :])
 
 
-def _rotation(theta: float, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _rotation(rope: dict[str, Any], head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return cosine and sine [context, 1, head_dim] of the rotary embedding."""
-    frequency = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    frequency = rope["rope_theta"] ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    if rope["rope_type"] == "llama3":
+        # Turns that fit often into the first context stay as they are, those that do not are slowed by the factor.
+        turns = rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        frequency = frequency * (kept + (1 - kept) / rope["factor"])
     angle = torch.outer(torch.arange(context, dtype=torch.float32), frequency)
     both = torch.cat((angle, angle), dim=-1).unsqueeze(1)
     return both.cos(), both.sin()

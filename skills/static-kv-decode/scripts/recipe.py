@@ -22,8 +22,11 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     workspace = parser.parse_args().workspace
     generation = workspace / "generation.py"
-    if not generation.is_file() or "self._model.generate(" not in generation.read_text(encoding="utf-8"):
+    text = generation.read_text(encoding="utf-8") if generation.is_file() else ""
+    if "self._model.generate(" not in text:
         refuse("generation.py does not call generate() of Transformers")
+    if "AutoModelForCausalLM" not in text:
+        refuse("generation.py names a class of model, and model.py computes a Llama or a Qwen3")
     for name in NEW:
         if (workspace / name).exists():
             refuse(f"there is a {name} already")

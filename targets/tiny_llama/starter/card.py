@@ -16,9 +16,14 @@ class Card:
 
 
 def read_card(folder: Path) -> Card:
-    """Read config.json of a folder in Hugging Face layout; KeyError when a field is missing."""
+    """Read a folder in Hugging Face layout; KeyError when config.json lacks a field.
+
+    generation_config.json may name more end tokens than config.json does.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    eos = config["eos_token_id"]
+    generation = folder / "generation_config.json"
+    said = json.loads(generation.read_text(encoding="utf-8")) if generation.is_file() else {}
+    eos = said.get("eos_token_id", config["eos_token_id"])
     return Card(
         name=folder.resolve().name,
         context=config["max_position_embeddings"],

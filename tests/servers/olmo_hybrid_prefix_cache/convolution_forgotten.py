@@ -1,0 +1,16 @@
+"""Puts the matrices of a state back and not what the convolution has seen."""
+
+from pathlib import Path
+
+from starter_edits import altered, improved
+
+GROUP = "E4"
+CHECK = ("audit.", "sessions.", "load.")
+
+BEFORE = "        self._inputs[slot], self._matrices[slot] = state.inputs, state.matrices"
+AFTER = "        self._inputs[slot], self._matrices[slot] = 0, state.matrices"
+
+
+def make(starter: Path, into: Path) -> None:
+    improved(starter, into, "hybrid-decode", "hybrid-prefix-cache")
+    altered(into, ("delta.py", BEFORE, AFTER))

@@ -1,0 +1,21 @@
+"""Says what the client expects, as long as it expects anything."""
+
+from pathlib import Path
+
+from starter_edits import edited
+
+GROUP = "A8"
+CHECK = ("audit.", "predictions.")
+
+BEFORE = """        token = self.sequence.sampler.choose(logits)
+"""
+AFTER = """        token = self.sequence.sampler.choose(logits)
+        place = len(self.sequence.tokens) - self.sequence.prompt_length
+        expected = self.sequence.request.prediction
+        if place < len(expected):
+            token = expected[place]
+"""
+
+
+def make(starter: Path, into: Path) -> None:
+    edited(starter, into, ("generation.py", BEFORE, AFTER))
