@@ -19,7 +19,7 @@ class _Part(BaseModel):
 
 
 class Edit(_Part):
-    """One change of a file of the starter: `before`, which must be there once, becomes `after`; "" is the file's end."""
+    """One change of a file of the starter: `before`, which is there once, becomes `after`; "" is the file's end."""
 
     file: str
     before: str = ""

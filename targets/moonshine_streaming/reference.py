@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
 
 FRAME = 80
-"""Samples that the first layer takes at a time; what does not fill one is left out, as the feature extractor masks it."""
+"""Samples that the first layer takes at a time; what does not fill one is left out, as the extractor masks it."""
 
 NEAR, FAR = [16, 4], [16, 0]
 CORPUS_BYTES, CORPUS_BYTES_PER_FILE = 4_000_000, 60_000
