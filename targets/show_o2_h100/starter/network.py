@@ -1,7 +1,7 @@
 """Show-o2: a language model that reads the words and the noisy image, and a head that says where the image moves to.
 
-Parameters are named as in the published checkpoint; sequences are [begin] words [image] time patches, with the published
-mask: words see what came before them, time and patches also each other.
+Parameters are named as in the published checkpoint; sequences are [begin] words [image] time patches, with the
+published mask: words see what came before them, time and patches also each other.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Painter(nn.Module):
         tokens, starts = self.words.sequences(self.tokenizer.encode(prompt, add_special_tokens=False).ids, places)
         tokens = tokens.to(latent.device)
         times = moments(steps)
-        for now, then in zip(times[:-1], times[1:], strict=True):
+        for now, then in pairwise(times):
             both = latent.to(self.flow.dtype).expand(2, -1, -1, -1)
             told = self.flow.velocity(both, now.expand(2).to(latent.device), tokens, starts).float()
             latent = latent + (then - now) * (told[1:] + guidance * (told[:1] - told[1:]))
