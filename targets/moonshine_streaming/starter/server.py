@@ -15,8 +15,6 @@ from turns import Stream, Turns
 LARGEST_CLIP = 2**27
 LONGEST = 4096
 NO_AUDIO = "the file is no WAV of 16 bits, one channel and 16,000 samples a second, or shorter than a tenth of a second"
-    "the file is no WAV of 16 bits and one channel at 16,000 samples a second, or shorter than a tenth of a second"
-)
 
 
 class Service:
