@@ -94,7 +94,8 @@ class Audit(_Part):
 class Chat(_Part):
     """What chats of a `chat-json` target carry."""
 
-    schemas: bool = Field(default=True, description="half of the audited chats constrain the answer by a JSON Schema")
+    schemas: bool = Field(default=True, description="chats constrain the answer by a JSON Schema")
+    constrained: float = Field(default=0.5, gt=0, le=1, description="share of the chats that do, where they do")
     predictions: bool = Field(default=False, description="clients send a `prediction`, which must change nothing")
     whitespace: Literal["compact", "spaced", "any"] = Field(
         default="compact", description='constrained JSON: none, as in {"a": 1, "b": 2}, or wherever JSON allows it'

@@ -1,4 +1,4 @@
-"""The model, hearing as it goes: what later audio cannot change is computed once, and transcripts are written together."""
+"""The model, hearing as it goes: what later audio cannot change is computed once; transcripts are written together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ class Model:
         self._remember(memory, self._encoder.final_norm(given))
 
     def _front(self, memory: Memory, frames: torch.Tensor) -> torch.Tensor:
-        """Frames [n, FRAME] to encoder inputs [m, hidden]: all that the convolutions, which look back only, now give."""
+        """Frames [n, FRAME] to encoder inputs [m, hidden]: all that the convolutions, looking back, now give."""
         embedder = self._encoder.embedder
         given = silu(embedder.linear(embedder.comp(embedder.cmvn(frames)))).T
         given = silu(_convolved(memory, 0, embedder.conv1, given))
@@ -163,9 +163,7 @@ class _Writer:
         size = (len(decoder.layers), count, attend.config.num_key_value_heads, limit, attend.head_dim)
         self._keys, self._values = (torch.zeros(size, dtype=weight.dtype, device=weight.device) for _ in range(2))
         turns = decoder.rotary_emb(weight, torch.arange(limit, device=weight.device)[None])
-        self._cosines, self._sines = (
-            part[0, :, : part.shape[-1] // 2].repeat_interleave(2, -1) for part in turns
-        )
+        self._cosines, self._sines = (part[0, :, : part.shape[-1] // 2].repeat_interleave(2, -1) for part in turns)
 
     def step(self, tokens: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Tokens [b] to the normalised states [b, hidden] that the next ones are chosen from."""
