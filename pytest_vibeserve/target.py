@@ -130,7 +130,7 @@ class Target(_Part):
     schema_: Literal[1] = Field(alias="schema", description="write schema = 1")
     name: str = Field(description="the target's name, in snake_case like its folder")
     summary: str = Field(default="", description="the target in one line")
-    starter: str = Field(default="", description="another target whose starter is begun with; empty for its own")
+    starter_of: str = Field(default="", description="another target whose starter is begun with; empty for its own")
     modality: Literal["text", "chat-json", "speech", "image"] = Field(description="what goes in and comes out")
     model: Model = Field(description="write [model] with id, dtype, and either revision or builder")
     hardware: Hardware = Field(description="write [hardware] with backend and tuned_on")
@@ -154,7 +154,7 @@ class Target(_Part):
     @property
     def starter_folder(self) -> Path:
         """The candidate that a search begins with; UsageError where the other target that has it cannot be found."""
-        owner = find("targets", self.starter, TARGET_FILE) if self.starter else self.folder
+        owner = find("targets", self.starter_of, TARGET_FILE) if self.starter_of else self.folder
         return owner / "starter"
 
     def load_named(self, name: str) -> Load:
