@@ -31,7 +31,7 @@ def small() -> Path:
 
 @pytest.fixture(scope="module")
 def published(small: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """The small model as the hub has the large one: .bin files, a language model's config, a .pth of kernels in time."""
+    """The small model as the hub has the large one: .bin files, a language model's config, a .pth of time kernels."""
     place = tmp_path_factory.mktemp("published")
     flow, words = place / "flow", place / "words"
     flow.mkdir()
