@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
 from network import Layer, Stack, moved, turns
 from show_o2 import Showo2, unpatched
@@ -22,7 +21,8 @@ class Prefix:
         self._places = torch.stack([torch.arange(n, n + count, device=device) for n in lengths])
         padded = torch.tensor([row + [row[-1]] * (longest - len(row)) for row in tokens], device=device)
         inside = torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
-        self._seen = pad(inside, (0, count), value=True)[:, None, None]
+        image = torch.ones(len(tokens), count, dtype=torch.bool, device=device)
+        self._seen = torch.cat((inside, image), 1)[:, None, None]
         self._pairs = self._read(padded, torch.arange(longest, device=device))
         self._angles = [
             torch.stack([turns(stack, row, flow.dtype) for row in self._places], 1)[:, :, None]

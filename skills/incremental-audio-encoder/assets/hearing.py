@@ -87,6 +87,8 @@ class Model:
         floats = torch.from_numpy(waiting[:whole].astype(np.float32) / np.float32(32768))
         fresh = self._front(memory, floats.to(self.device, self.net.dtype).view(-1, FRAME))
         memory.length += len(fresh)
+        if not memory.length:
+            return
         given = fresh
         for index, layer in enumerate(self._encoder.layers):
             given = self._through(memory, index, layer, given)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 QUANTISED = ("quantization", "quantization_config")
 
@@ -16,8 +16,8 @@ def load(folder: Path, dtype: torch.dtype, attention: str = "sdpa") -> LlamaForC
     stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     packing = stated["quantization"]
     config = LlamaConfig(**{name: value for name, value in stated.items() if name not in QUANTISED})
-    config._attn_implementation = attention
-    model = LlamaForCausalLM(config).to(dtype)
+    # Casting a whole model would round its rotary angles too.
+    model: LlamaForCausalLM = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
     stored = dict(tensors(folder))
     weights = dict(unpacked(stored, packing["bits"], packing["group_size"]))
     if config.tie_word_embeddings:

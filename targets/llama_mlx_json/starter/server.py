@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from chat import Choice, Refused, Request, parse
@@ -24,7 +25,7 @@ class Service:
         """Load the model; afterwards chats can be served."""
         self._name = folder.resolve().name
         self._template = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._tokenizer = self._template.backend_tokenizer
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._decoder = Decoder(folder)
         self._turn = asyncio.Lock()
 

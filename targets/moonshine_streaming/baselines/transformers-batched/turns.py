@@ -77,7 +77,10 @@ class Stream:
         """A transcript of all that was taken."""
         self.last = transcript
         if self._socket is not None and not self._ending and not self.gone:
-            await self._tell("partial", transcript)
+            try:
+                await self._tell("partial", transcript)
+            except ConnectionError:
+                self.gone = True
         if len(self._new) < 2:
             self.told.set()
 
