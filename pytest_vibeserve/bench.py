@@ -174,7 +174,7 @@ class Bench:
     def send(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float = DEADLINE_S) -> Traffic:
         """Traffic of a closed loop."""
         self.contract.allow()
-        return self._checked(self.generator.closed(list(exchanges), concurrency, deadline_s=deadline_s))
+        return self.checked(self.generator.closed(list(exchanges), concurrency, deadline_s=deadline_s))
 
     def send_on_schedule(
         self, requests: Sequence[Request], arrivals: Iterable[float], most_in_flight: int = 0
@@ -182,7 +182,7 @@ class Bench:
         """Traffic of an open loop; `arrivals` are seconds from its start, and 0 is no cap on those in flight."""
         self.contract.allow()
         limit = self.target.limits.longest_wait_s
-        return self._checked(
+        return self.checked(
             self.generator.open(
                 [self.contract.wire.exchange(r, limit, at) for r, at in zip(requests, arrivals, strict=True)],
                 most_in_flight=most_in_flight,
@@ -194,7 +194,8 @@ class Bench:
         replies = {reply.id: reply for reply in traffic.replies}
         return [self.contract.wire.answer(request, replies[request.id]) for request in requests]
 
-    def _checked(self, traffic: Traffic) -> Traffic:
+    def checked(self, traffic: Traffic) -> Traffic:
+        """The traffic; CandidateFailure where the server ended under it."""
         faults = [reply.error for reply in traffic.replies if reply.error and not reply.cancelled]
         deadline = time.monotonic() + (ENDING_S if faults else 0)
         while self.server.alive() and time.monotonic() < deadline:

@@ -48,7 +48,8 @@ class Runner:
         """
         self._wake()
         streams = 1 if self._load.is_open else self._load.concurrency
-        alone = Load(name=self._load.name, concurrency=streams)
+        spoken = self._load.arrival == "streams"
+        alone = self._load if spoken else Load(name=self._load.name, concurrency=streams)
         requests = self._bench.fresh(f"warm-up {self._load.name}", max(streams, 2))
         short = [replace(request, max_tokens=min(request.max_tokens, WARM_UP_TOKENS)) for request in requests]
         if self._rival and self._refuses_logprobs(short[0]):
@@ -56,7 +57,7 @@ class Runner:
         traffic = self._answered(Draft(tuple(short)), alone).traffic
         if self._load.is_open:
             self.count = max(2, math.ceil(self._load.rate * self.block_s))
-        else:
+        elif not spoken:
             asked, whole = (sum(request.max_tokens for request in some) for some in (short, requests))
             part = asked / whole if whole else 1.0
             fitting = math.ceil(len(requests) * part / max(traffic.wall_s, 1e-3) * self.block_s)

@@ -65,6 +65,16 @@ class Answer:
         """Generated tokens over all choices, counted from ids."""
         return sum(len(choice.ids) for choice in self.choices)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its events say when its parts came."""
+        return self.request.stream
+
+    @property
+    def asked_s(self) -> float:
+        """When the server had been given all that the answer is to: what the latency of the whole counts from."""
+        return self.sent_s
+
 
 def exchange(request: Request, timeout_s: float, at_s: float | None = None) -> Exchange:
     """The HTTP exchange of a request; every value that the gate relies on is sent."""

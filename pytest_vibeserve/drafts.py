@@ -73,9 +73,19 @@ def sent(bench: Bench, load: Load, draft: Draft, deadline_s: float = DEADLINE_S)
         replies = {reply.id: reply for reply in traffic.replies}
         read = sessions.asked(draft.sessions, lambda request: answer(request, replies[request.id], bench.vocabulary))
         return traffic, tuple(read)
+    elif load.arrival == "streams":
+        return _spoken(bench, draft)
     else:
         traffic = bench.send_closed(draft.requests, load.concurrency, deadline_s)
     return traffic, tuple(bench.answers(draft.requests, traffic))
+
+
+def _spoken(bench: Bench, draft: Draft) -> tuple[Traffic, tuple[Answer, ...]]:
+    from pytest_vibeserve.modalities.speech.spoken import spoken
+
+    bench.contract.allow()
+    told, answers = spoken(bench.server, bench.contract.wire, draft.requests, bench.draws("starts"))
+    return bench.checked(told), answers
 
 
 def reworded(draft: Draft, target: Target, vocabulary: Vocabulary, draws: random.Random) -> Draft:

@@ -61,15 +61,18 @@ class Slo(BaseModel):
 
 
 class Load(BaseModel):
-    """One level of load: requests at a concurrency, on a schedule, from a trace, or as sessions of several turns."""
+    """One level of load: requests at a concurrency, on a schedule, from a trace, as sessions, or audio in real time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="what objectives and tests call this load")
-    arrival: Literal["closed", "constant", "poisson", "gamma", "trace", "sessions"] = Field(
-        default="closed", description="closed loop, a schedule by `rate`, the schedule of a trace, or sessions"
+    arrival: Literal["closed", "constant", "poisson", "gamma", "trace", "sessions", "streams"] = Field(
+        default="closed",
+        description="closed loop, a schedule by `rate`, that of a trace, sessions, or audio streams in real time",
     )
-    concurrency: int = Field(default=1, ge=1, description="requests in flight in a closed loop; sessions at once")
+    concurrency: int = Field(
+        default=1, ge=1, description="requests in flight in a closed loop; sessions or streams at once"
+    )
     rate: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="arrivals per second on a schedule")
     burstiness: float = Field(
         default=1.0, gt=0, allow_inf_nan=False, description="shape of gamma arrivals: 1 is Poisson, less is burstier"
@@ -86,7 +89,7 @@ class Load(BaseModel):
     @property
     def is_open(self) -> bool:
         """Whether requests leave by a schedule, whatever became of earlier ones."""
-        return self.arrival not in ("closed", "sessions")
+        return self.arrival not in ("closed", "sessions", "streams")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

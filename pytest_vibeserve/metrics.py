@@ -80,7 +80,7 @@ def latencies(name: str, block: Block) -> Iterator[float]:
     `queueing` is the wait from the schedule to the sending.
     """
     for answer in block.answers:
-        if name not in WHOLE and not answer.request.stream:
+        if name not in WHOLE and not answer.is_streamed:
             continue  # An answer sent whole says nothing of when its tokens were made.
         yield from _latency(name, answer, answer.scheduled_s if block.open_loop else answer.sent_s)
 
@@ -94,7 +94,7 @@ def _latency(name: str, answer: Answer, start: float) -> Sequence[float]:
         "ttft": _ttft,
         "tpot": _tpot,
         "itl": _itl,
-        "e2e_latency": lambda answer, start: (answer.done_s - start,),
+        "e2e_latency": lambda answer, start: (answer.done_s - start - (answer.asked_s - answer.sent_s),),
     }
     return of[name](answer, start)
 

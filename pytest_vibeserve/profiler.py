@@ -26,8 +26,8 @@ class Observation:
 
     @property
     def throughput(self) -> float:
-        """Output tokens per second."""
-        return sum(block.tokens for block in self.blocks) / self.wall_s
+        """Output tokens per second; answers per second where answers are no tokens."""
+        return sum(block.tokens or len(block.answers) for block in self.blocks) / self.wall_s
 
     def median(self, latency: str) -> float:
         """Median of a latency over all requests (seconds)."""

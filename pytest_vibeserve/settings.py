@@ -141,7 +141,7 @@ def _is_address(url: str) -> bool:
 
 def _folder(base: Path, given: str, target: Target) -> Path:
     """A folder by path, or by name among the target's own: its starter and its baselines."""
-    own = {"starter": target.folder / "starter"}
+    own = {"starter": target.starter_folder}
     own |= {path.name: path for path in sorted(target.folder.glob("baselines/*")) if path.is_dir()}
     path = (base / Path(given).expanduser()).resolve()
     if path.is_dir():

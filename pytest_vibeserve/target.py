@@ -94,7 +94,8 @@ class Audit(_Part):
 class Chat(_Part):
     """What chats of a `chat-json` target carry."""
 
-    schemas: bool = Field(default=True, description="half of the audited chats constrain the answer by a JSON Schema")
+    schemas: bool = Field(default=True, description="chats constrain the answer by a JSON Schema")
+    constrained: float = Field(default=0.5, gt=0, le=1, description="share of the chats that do, where they do")
     predictions: bool = Field(default=False, description="clients send a `prediction`, which must change nothing")
     whitespace: Literal["compact", "spaced", "any"] = Field(
         default="compact", description='constrained JSON: none, as in {"a": 1, "b": 2}, or wherever JSON allows it'
@@ -129,6 +130,7 @@ class Target(_Part):
     schema_: Literal[1] = Field(alias="schema", description="write schema = 1")
     name: str = Field(description="the target's name, in snake_case like its folder")
     summary: str = Field(default="", description="the target in one line")
+    starter_of: str = Field(default="", description="another target whose starter is begun with; empty for its own")
     modality: Literal["text", "chat-json", "speech", "image"] = Field(description="what goes in and comes out")
     model: Model = Field(description="write [model] with id, dtype, and either revision or builder")
     hardware: Hardware = Field(description="write [hardware] with backend and tuned_on")
@@ -148,6 +150,12 @@ class Target(_Part):
     def headline(self) -> Objective:
         """The objective that decides what counts as a gain."""
         return self.objective[0]
+
+    @property
+    def starter_folder(self) -> Path:
+        """The candidate that a search begins with; UsageError where the other target that has it cannot be found."""
+        owner = find("targets", self.starter_of, TARGET_FILE) if self.starter_of else self.folder
+        return owner / "starter"
 
     def load_named(self, name: str) -> Load:
         """The load of that name; UsageError lists the others."""
@@ -195,6 +203,8 @@ def _check(target: Target, path: Path) -> None:
     for objective in target.objective:
         try:
             load = target.load_named(objective.load)
+            if load.arrival == "streams" and not target.speech.streams:
+                raise UsageError(f"load {load.name} speaks streams, but speech.streams says that there are none")
             check_metric(objective.metric)
             if objective.metric in UNDER_SLO and not load.slo.bounds:
                 raise UsageError(f'{objective.metric} needs an slo at load {load.name}: slo = {{ ttft = "200 ms" }}')

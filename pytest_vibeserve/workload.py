@@ -53,6 +53,11 @@ class Request:
     prediction: str | tuple[int, ...] | None = None
     kind: str = "load"
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether something else than the model may settle parts of the answer: those need no step of it."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:

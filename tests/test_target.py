@@ -175,3 +175,14 @@ def test_every_shipped_target_loads_in_every_profile(root: Path) -> None:
         assert "tiny" in profiles, f"{file} has no [profiles.tiny]"
         for profile in ("full", *profiles):
             assert load_target(str(file.parent), profile).name == file.parent.name
+
+
+def test_a_target_may_begin_with_anothers_starter() -> None:
+    assert load_target("show_o2_macbook", "tiny").starter_folder == load_target("show_o2_h100").folder / "starter"
+    assert load_target("show_o2_h100").starter_folder == load_target("show_o2_h100").folder / "starter"
+
+
+def test_only_speech_with_streams_has_loads_of_them() -> None:
+    target = load_target("moonshine_streaming", "tiny")
+    assert [load.arrival for load in target.load] == ["streams", "closed"]
+    assert not target.load[0].is_open

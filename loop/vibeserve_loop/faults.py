@@ -29,6 +29,11 @@ class Kind:
     check: str = ""
     seen_by: str = ""
 
+    @property
+    def remedy(self) -> str:
+        """What would see it."""
+        return f"{self.seen_by} in a test would see it" if self.seen_by else f"the check {self.check} should see it"
+
 
 KINDS = {
     "cut": Kind("gives three quarters of the tokens asked for", "audit.max-tokens", AUDIT),

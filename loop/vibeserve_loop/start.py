@@ -101,7 +101,7 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         gate_command=request.gate_command,
         reviewer=tuple(shlex.split(request.reviewer)),
     )
-    if not (target.folder / "starter" / "candidate.toml").is_file():
+    if not (target.starter_folder / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
     if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
         raise UsageError("the agent handoff works in one workspace: leave --workers out")
@@ -134,8 +134,8 @@ def opened(folder: RunFolder) -> Iterator[Search]:
 def baseline_folder(target: Target, name: str) -> Path:
     """A candidate's folder: `starter`, the name of one of the target's baselines, or a path."""
     known = {path.parent.name: path.parent for path in sorted(target.folder.glob("baselines/*/candidate.toml"))}
-    if (target.folder / "starter" / "candidate.toml").is_file():
-        known["starter"] = target.folder / "starter"
+    if (target.starter_folder / "candidate.toml").is_file():
+        known["starter"] = target.starter_folder
     path = known.get(name, Path(name).expanduser())
     if not (path / "candidate.toml").is_file():
         what = "has no candidate.toml" if path.is_dir() else "is no folder"

@@ -23,6 +23,7 @@ from pytest_vibeserve.report import write_atomically
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.faults import PASSING, PROXY, Fault, built_in_faults
+from vibeserve_loop.own_faults import ZOO, own_faults
 from vibeserve_loop.records import Assessment
 
 GATE = (sys.executable, "-I", "-B", "-m", "pytest")
@@ -64,7 +65,9 @@ class Trial:
         state = hashlib.sha256(repr((self.target.profile, self.small.profile, self.command)).encode())
         state.update(repr([(sys.version, name, _version(name)) for name in PACKAGES]).encode())
         suite = Path(pytest_vibeserve.__file__).parent
-        own = [Path(__file__), PROXY, PASSING, PROXY.with_name("faults.py")]
+        own = [Path(__file__), PROXY, PASSING, *(PROXY.with_name(name) for name in ("faults.py", "own_faults.py"))]
+        starter = self.target.starter_folder
+        own += [*_sources(starter), *(path for path in [starter.parent / ZOO] if path.is_file())]
         for path in [*_sources(self.target.folder), *_sources(suite), *own]:
             state.update(f"{path.name}:{path.stat().st_size}:".encode() + path.read_bytes())
         return _cache() / "contracts" / f"{self.target.name}-{state.hexdigest()[:24]}.json"
@@ -74,7 +77,7 @@ class Trial:
         with tempfile.TemporaryDirectory(prefix="vibeserve-validate-") as scratch:
             home = Path(scratch)
             gate = Gate(self.target, home, self.command)
-            found = gate.assess(Case(self.target.folder / "starter", None, "quick", home / "logs" / "starter"))
+            found = gate.assess(Case(self.target.starter_folder, None, "quick", home / "logs" / "starter"))
             yield _accepted("starter", found)
             patient = Gate(self.small, home, self.command)
             hasty = Gate(self.small, home, (*(self.command or GATE), "--exitfirst"))
@@ -88,7 +91,7 @@ class Trial:
 def validate(name: str, profile: str, gate_command: tuple[str, ...], *, as_json: bool) -> ExitCode:
     """Judge starter, honest variants and faults; REJECTED when the contract says the wrong thing of one of them."""
     target = load_target(name, profile)
-    if not (target.folder / "starter" / "candidate.toml").is_file():
+    if not (target.starter_folder / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a target begins with an honest server")
     trial = Trial(target, _smallest(name, target), gate_command)
     place = trial.place
@@ -142,11 +145,12 @@ def _version(name: str) -> str:
 
 
 def _faults(target: Target, into: Path) -> list[Fault]:
+    own = own_faults(target.starter_folder, into / "own")
     if target.modality != "text":
-        print(f"note: there are no built-in faults for {target.modality} targets", file=sys.stderr)
-        return []
-    faults = built_in_faults(target.folder / "starter", into)
-    return [fault for fault in faults if not (fault.name == "memoised" and target.rules.response_cache)]
+        print(f"note: there are no built-in faults for {target.modality} targets, only its own", file=sys.stderr)
+        return own
+    faults = built_in_faults(target.starter_folder, into)
+    return [*own, *(fault for fault in faults if not (fault.name == "memoised" and target.rules.response_cache))]
 
 
 def _accepted(name: str, found: Assessment) -> Finding:
@@ -162,9 +166,7 @@ def _refused(name: str, fault: Fault, found: Assessment) -> Finding:
     noticed = any(check.name.startswith(fault.kind.check) for check in found.failed)
     right = found.outcome == "rejected"
     elsewhere = "" if noticed or not right else f" (expected {fault.kind.check})"
-    advice = (
-        "" if right else f"a server that {fault.kind.words} gets through; {fault.kind.seen_by} in a test would see it"
-    )
+    advice = "" if right else f"a server that {fault.kind.words} gets through; {fault.kind.remedy}"
     return Finding(candidate=name, right=right, outcome=found.outcome, reason=names + elsewhere, advice=advice)
 
 

@@ -121,7 +121,9 @@ def _is_long(answer: Answer) -> bool:
 
 
 def _streamed(run: Run) -> list[Answer]:
-    return [answer for answer in run.answers if answer.request.stream and not answer.fault]
+    """Streams whose every token takes a step of the model."""
+    stepped = (answer for answer in run.answers if not answer.request.is_constrained)
+    return [answer for answer in stepped if answer.request.stream and not answer.fault]
 
 
 def _retokenised(answer: Answer) -> bool:

@@ -46,7 +46,7 @@ def chat_vocabulary(chat_model: Path) -> Vocabulary:
 
 @pytest.fixture(scope="session")
 def image_target() -> Target:
-    return load_target(str(Path(__file__).parent / "targets" / "tiny_flow"))
+    return load_target("show_o2_h100", "tiny")
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def image_model(image_target: Target) -> Path:
 
 @pytest.fixture(scope="session")
 def speech_target() -> Target:
-    return load_target(str(Path(__file__).parent / "targets" / "tiny_moonshine"))
+    return load_target("moonshine_streaming", "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gates import Gates
+from gates import Ended, Gates
+from wired import member
 
 from pytest_vibeserve.errors import ExitCode
 
@@ -47,7 +48,7 @@ def test_load(evaluator: Evaluator) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A modality's target, its server's program, and a cheat among its kinds with the checks one of which sees it."""
+    """A target, its server's program ("" for the target's zoo), and a cheat with the checks one of which sees it."""
 
     target: str
     program: str
@@ -57,13 +58,16 @@ class Kind:
 
 KINDS = {
     "chat": Kind("tiny_chat", "chat_server.py", "filled", ("audit.request",)),
-    "speech": Kind("tiny_moonshine", "speech_server.py", "half-rate", ("audit.request",)),
-    "image": Kind("tiny_flow", "image_server.py", "fewer-steps", ("audit.noise-ratio", "audit.request")),
+    "json": Kind("llama_mlx_json", "", "filled", ("audit.request",)),
+    "speech": Kind("moonshine_streaming", "", "half-rate", ("audit.request",)),
+    "image": Kind("show_o2_h100", "", "fewer-steps", ("audit.noise-ratio", "audit.request")),
 }
 
 
-def with_contract(kind: Kind, into: Path) -> Path:
-    """A copy of the target with accuracy and performance tests, beside the text target that it is made of."""
+def contract(kind: Kind, into: Path) -> tuple[str, str]:
+    """The target and its profile: a copy with tests, beside the text target that it is made of, where it has none."""
+    if not kind.program:
+        return kind.target, "tiny"
     folder = into / "tests" / "modalities" / "targets" / kind.target
     shutil.copytree(HERE / "targets" / kind.target, folder)
     text = HERE.parents[1] / "targets" / "tiny_llama" / "reference.py"
@@ -71,27 +75,30 @@ def with_contract(kind: Kind, into: Path) -> Path:
     shutil.copy(text, into / "targets" / "tiny_llama")
     (folder / "test_accuracy.py").write_text(ACCURACY)
     (folder / "test_performance.py").write_text(PERFORMANCE)
-    return folder
+    return str(folder), "full"
 
 
 def candidate(kind: Kind, how: str, into: Path) -> Path:
     """The server of that kind as a candidate's folder."""
+    if not kind.program:
+        return member(kind.target, how, into)
     shutil.copytree(HERE / "servers", into / "servers", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(HERE / "targets" / "tiny_flow", into / "targets" / "tiny_flow")
     command = ["python", f"servers/{kind.program}", "{model}", how, "{port}"]
     (into / "candidate.toml").write_text(f'schema = 1\n[serve]\ncommand = {json.dumps(command)}\nready = "/health"\n')
     return into
+
+
+def judged(kind: Kind, how: str, depth: str, gates: Gates, place: Path, *more: str) -> Ended:
+    target, profile = contract(kind, place)
+    given = (f"--vibeserve-profile={profile}", f"--vibeserve-depth={depth}", *more)
+    return gates.run(candidate(kind, how, place / how), *given, target=target)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", ["quick", "full"])
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_an_honest_server_is_accepted(name: str, depth: str, gates: Gates, tmp_path: Path) -> None:
-    kind = KINDS[name]
-    ended = gates.run(
-        candidate(kind, "honest", tmp_path / "honest"), "--vibeserve-profile=full", f"--vibeserve-depth={depth}",
-        target=str(with_contract(kind, tmp_path)),
-    )  # fmt: skip
+    ended = judged(KINDS[name], "honest", depth, gates, tmp_path)
     assert ended.code == ExitCode.ACCEPTED, ended.output
     report = ended.report
     assert report.verdict.provisional == (depth == "quick")
@@ -105,10 +112,7 @@ def test_an_honest_server_is_accepted(name: str, depth: str, gates: Gates, tmp_p
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_cheat_is_refused_for_what_it_does(name: str, depth: str, gates: Gates, tmp_path: Path) -> None:
     kind = KINDS[name]
-    ended = gates.run(
-        candidate(kind, kind.cheat, tmp_path / "cheat"), "--vibeserve-profile=full", f"--vibeserve-depth={depth}",
-        "--exitfirst", target=str(with_contract(kind, tmp_path)),
-    )  # fmt: skip
+    ended = judged(kind, kind.cheat, depth, gates, tmp_path, "--exitfirst")
     assert ended.code == ExitCode.REJECTED, ended.output
     assert {check.name for check in ended.report.verdict.checks if check.result == "fail"} & set(kind.checks)
     assert not ended.report.measurements

@@ -10,10 +10,13 @@ from wired import judged, refused_by
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
 
-SERVER = "image_server.py"
+SERVER = "show_o2_h100"
+SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("kind", ["honest", "float32", "narrow"])
+@pytest.mark.parametrize(
+    "kind", ["honest", *(pytest.param(kind, marks=SLOW) for kind in ("float32", "narrow-noise", "branches-apart"))]
+)
 def test_an_honest_server_is_accepted(
     image_model: Path, image_target: Target, vocabulary: Vocabulary, kind: str
 ) -> None:
@@ -27,13 +30,12 @@ def test_an_honest_server_is_accepted(
 @pytest.mark.parametrize(
     ("kind", "check", "cause"),
     [
-        ("constant", "audit.request", "a constant image"),
         ("fewer-steps", "audit.noise-ratio", "one step fewer"),
-        ("unguided", "audit.request", "without guidance"),
-        ("half-size", "audit.request", "half the size"),
-        ("own-noise", "audit.request", ""),
-        ("by-prompt", "audit.request", ""),
-        ("small", "audit.answered", "32x32 pixels where 64x64"),
+        pytest.param("constant", "audit.request", "a constant image", marks=SLOW),
+        pytest.param("unguided", "audit.request", "without guidance", marks=SLOW),
+        pytest.param("half-size", "audit.request", "half the size", marks=SLOW),
+        pytest.param("own-noise", "audit.request", "", marks=SLOW),
+        pytest.param("by-words", "audit.request", "", marks=SLOW),
     ],
 )
 def test_a_cheaper_image_is_refused_and_its_cause_is_named(
@@ -44,11 +46,13 @@ def test_a_cheaper_image_is_refused_and_its_cause_is_named(
     assert cause in " ".join(found.detail for found in bench.checks if found.result == "fail")
 
 
+@SLOW
 def test_stored_images_are_told_by_their_time(image_model: Path, image_target: Target, vocabulary: Vocabulary) -> None:
     with judged(SERVER, image_model, "memoised", image_target, vocabulary) as (bench, judge):
         assert refused_by(bench, judge.repeats) == {"repeats.computed"}
 
 
+@SLOW
 def test_images_drawn_afresh_take_their_time_again(
     image_model: Path, image_target: Target, vocabulary: Vocabulary
 ) -> None:
@@ -60,6 +64,7 @@ def test_images_drawn_afresh_take_their_time_again(
     }  # fmt: skip
 
 
+@SLOW
 def test_rounded_weights_are_told_from_honest_noise(
     image_model: Path, image_target: Target, vocabulary: Vocabulary
 ) -> None:

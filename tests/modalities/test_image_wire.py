@@ -44,7 +44,7 @@ def request_of(wire: ImageWire, **changes: object) -> ImageRequest:
 def test_noise_is_sent_as_an_array_or_by_its_seed(wire: ImageWire) -> None:
     given, seeded = (body(request_of(wire, given=given)) for given in (True, False))
     noise = np.load(io.BytesIO(base64.b64decode(given["noise"])))
-    own = np.random.default_rng(seeded["seed"]).standard_normal((4, 8, 8), dtype=np.float32)
+    own = np.random.default_rng(seeded["seed"]).standard_normal((16, 16, 16), dtype=np.float32)
     assert np.array_equal(noise, own)
     assert "seed" not in given
     assert "noise" not in seeded

@@ -13,7 +13,7 @@ from pytest_vibeserve.workload import Vocabulary
 
 pytestmark = pytest.mark.slow
 
-SERVERS = {"chat": "chat_server.py", "image": "image_server.py", "speech": "speech_server.py"}
+SERVERS = {"chat": "chat_server.py", "image": "show_o2_h100", "speech": "moonshine_streaming"}
 
 
 @pytest.fixture(params=list(SERVERS))

@@ -12,7 +12,7 @@ from pytest_vibeserve.workload import Vocabulary
 
 pytestmark = pytest.mark.slow
 
-SERVER = "speech_server.py"
+SERVER = "moonshine_streaming"
 
 
 @pytest.mark.parametrize("kind", ["honest", "float32"])
@@ -41,12 +41,14 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
     ("kind", "checks"),
     [
         ("shuffled", {"audit.request"}),
-        ("shuffled-words", {"audit.wer", "audit.retokenised"}),
         ("half-rate", {"audit.request", "audit.margin"}),
+        ("windowless", {"audit.request", "audit.margin"}),
         ("manifest", {"audit.request"}),
-        ("early", {"stream.causal"}),
+        ("last-words-only", {"audit.request"}),
+        ("early-final", {"stream.causal"}),
         ("ahead", {"stream.causal"}),
-        ("guessed", {"stream.partials"}),
+        ("guessed-partials", {"stream.partials"}),
+        ("one-token-partials", {"stream.whole"}),
     ],
 )
 def test_a_server_that_does_not_hear_is_refused(

@@ -1,13 +1,17 @@
-"""A bench over a server that runs as a process, and how such a server is started."""
+"""A bench over a server that runs as a process: a program beside this file, or a member of a target's zoo."""
 
 from __future__ import annotations
 
+import http.client
 import random
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from pytest_vibeserve.completions import Answer, answer, exchange
@@ -16,10 +20,12 @@ from pytest_vibeserve.external import ExternalServer
 from pytest_vibeserve.load_generator import Exchange, LoadGenerator, Reply
 from pytest_vibeserve.modalities import Judging, judge_of
 from pytest_vibeserve.report import Check
-from pytest_vibeserve.target import Target
+from pytest_vibeserve.target import Target, load_target
 from pytest_vibeserve.workload import Request, Secret, Vocabulary
+from vibeserve_loop.own_faults import ZOO, made, read_zoo
 
 SERVERS = Path(__file__).resolve().parent / "servers"
+STARTUP_S = 60.0
 
 
 class Wired:
@@ -71,7 +77,11 @@ class Wired:
 
 @contextmanager
 def served(program: str, model: Path, kind: str) -> Iterator[int]:
-    """The port of a server of that kind, killed in the end."""
+    """The port of a server of that kind, killed in the end; `program` may be a target, `kind` one of its zoo then."""
+    if not (SERVERS / program).is_file():
+        with TemporaryDirectory() as place:
+            yield from _candidate(member(program, kind, Path(place) / kind), model)
+        return
     command = [sys.executable, str(SERVERS / program), str(model), kind]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -79,6 +89,38 @@ def served(program: str, model: Path, kind: str) -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.kill()
+
+
+def member(target: str, name: str, into: Path) -> Path:
+    """The folder of a member of a target's zoo; `honest` is its starter."""
+    starter = load_target(target, "tiny").starter_folder
+    stated = {one.name: one for one in read_zoo(starter.parent / ZOO)}
+    return starter if name == "honest" else made(stated[name], starter, into).folder
+
+
+def _candidate(folder: Path, model: Path) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [sys.executable, "server.py", "--model", str(model), "--port", str(port)]
+    with subprocess.Popen(command, cwd=folder) as process:
+        try:
+            deadline = time.monotonic() + STARTUP_S
+            while time.monotonic() < deadline and process.poll() is None and not _answers(port):
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.kill()
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except ConnectionError:
+        return False
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -33,8 +33,8 @@ class ChatWorkload:
     draws: random.Random
 
     def requests(self, count: int) -> list[ChatRequest]:
-        """Fresh chats: half of them constrained where the target constrains; half streamed; numbered from 0."""
-        constrained = count // 2 if self.target.chat.schemas else 0
+        """Fresh chats: the target's share of them constrained; half streamed; numbered from 0."""
+        constrained = int(count * self.target.chat.constrained) if self.target.chat.schemas else 0
         found = [*self.constrained(constrained), *self.free(count - constrained)]
         return numbered(self.draws.sample(found, len(found)))
 

@@ -36,6 +36,11 @@ class ChatRequest(Request):
     messages: tuple[Message, ...] = ()
     schema: str = ""
 
+    @property
+    def is_constrained(self) -> bool:
+        """Whether a schema may force parts of the answer."""
+        return bool(self.schema)
+
 
 def exchange(request: ChatRequest, timeout_s: float, at_s: float | None = None) -> Exchange:
     """The HTTP exchange of a chat."""

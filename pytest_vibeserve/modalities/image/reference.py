@@ -11,6 +11,7 @@ randomness of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.modalities.image.wire import ImageRequest, Pixels, rounded
 from pytest_vibeserve.modalities.reference_file import functions
+from pytest_vibeserve.reference import THREADED_PARAMETERS
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import QUANTISERS, Variant, applied, honest, worst_honest
 from pytest_vibeserve.weights import model_digest
@@ -111,6 +113,8 @@ class ImageReference:
         settings = Settings(max(1, request.steps - drawing.fewer), guidance, width, height)
         prompt = " ".join(reversed(request.prompt_text.split()))[::-1] if drawing.other else request.prompt_text
         model = self._model(drawing.variant.dtype, drawing.variant.attention)
+        numbers = sum(parameter.numel() for parameter in model.parameters())
+        torch.set_num_threads((os.cpu_count() or 1) if numbers > THREADED_PARAMETERS else 1)
         with torch.inference_mode(), applied(model, drawing.variant):
             pixels = np.asarray(self._generate(model, prompt, np.ascontiguousarray(noise), settings), dtype=np.float32)
         if drawing.coarse:

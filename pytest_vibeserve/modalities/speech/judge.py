@@ -24,7 +24,7 @@ from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance, transcripts
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
-from pytest_vibeserve.modalities.speech.streams import Order, speak
+from pytest_vibeserve.modalities.speech.spoken import spoken
 from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
 from pytest_vibeserve.modalities.speech.words import excess
 from pytest_vibeserve.modalities.wire import ServedBench, asked
@@ -152,7 +152,7 @@ class SpeechJudge:
         found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, name)
         streamed = [a for a in answers if isinstance(a, StreamAnswer) and not a.fault]
         if streamed:
-            found.append(causal(streamed))
+            found += [causal(streamed), whole(streamed, self.end_ids)]
         if any(check.result == "fail" for check in found):
             return found
         draws = self._bench.draws(f"{purpose} part")
@@ -207,12 +207,8 @@ class SpeechJudge:
         return [request for request in drawn if isinstance(request, SpeechRequest)]
 
     def _speak(self, requests: Sequence[SpeechRequest]) -> list[Answer]:
-        server, limit = self._bench.server, self._bench.target.limits.longest_wait_s
-        draws = self._bench.draws("starts")
-        numbered = [replace(request, id=index, kind=f"{request.kind} stream") for index, request in enumerate(requests)]
-        streams = [self._wire.stream(request, limit, draws.uniform(0, request.chunk_s)) for request in numbered]
-        found = speak(Order(server.host, server.port, server.netns_pid), streams)
-        return [self._wire.streamed(request, one) for request, one in zip(numbered, found, strict=True)]
+        named = [replace(request, id=index, kind=f"{request.kind} stream") for index, request in enumerate(requests)]
+        return list(spoken(self._bench.server, self._wire, named, self._bench.draws("starts"))[1])
 
     def _pairs(self) -> list[Pair]:
         """Clips together at first, then each again beside a fresh one as long, in random order."""
@@ -239,6 +235,17 @@ def causal(answers: Sequence[StreamAnswer]) -> Check:
             f"a transcript of {p.audio_s:.2f} s of audio when {p.sent_audio_s:.2f} s had been sent" for p in ahead
         ]
     return counted("stream.causal", early, len(answers), "streams said nothing before its audio")
+
+
+def whole(answers: Sequence[StreamAnswer], end_ids: frozenset[int]) -> Check:
+    """Every partial transcript is all that the model says of its audio: it ends by itself, or is max_tokens long."""
+    short = [
+        f"{len(partial.ids)} tokens of {partial.audio_s:.2f} s of audio where max_tokens is {answer.request.max_tokens}"
+        for answer in answers
+        for partial in answer.partials
+        if partial.ids and partial.ids[-1] not in end_ids and len(partial.ids) < answer.request.max_tokens
+    ]
+    return counted("stream.whole", short, len(answers), "streams gave whole transcripts")
 
 
 def _partials(answers: Sequence[StreamAnswer]) -> Iterator[Answer]:

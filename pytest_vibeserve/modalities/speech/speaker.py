@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import orjson
@@ -23,8 +23,9 @@ def main() -> None:
     order = orjson.loads(head)
     if order["netns_pid"] is not None:
         enter_network_namespace(order["netns_pid"])
+    began = process_time()
     found = asyncio.run(_speak_all(order, audio))
-    sys.stdout.buffer.write(orjson.dumps(found))
+    sys.stdout.buffer.write(orjson.dumps({"streams": found, "cpu_s": process_time() - began}))
     sys.stdout.buffer.flush()
     os._exit(0)
 

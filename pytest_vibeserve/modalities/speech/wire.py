@@ -18,7 +18,8 @@ the transcript of the first `audio_s` seconds, and once, at the end,
 
     {"type": "final", "audio_s": 3.2, "text": "...", "token_ids": [...], "finish_reason": "stop"}
 
-the transcript of all of it, and closes.
+the transcript of all of it, and closes.  Every transcript is whole: it ends with an end token or is max_tokens long.
+The first token of a stream is the first token of the first transcript that is of its whole first frame.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary
 
 PATH = "/v1/audio/transcriptions"
+FIRST_SHARE = 0.9
+"""Share of its first frame that a stream's first transcript must be of: models read whole frames of their own."""
+
 BOUNDARY = "----form-7MA4YWxkTrZu0gW"
 SILENCE = Clip(np.zeros(0, dtype=np.int16), 16_000)
 FILE_HEAD = 'Content-Disposition: form-data; name="file"; filename="clip.wav"\r\nContent-Type: audio/wav'
@@ -77,6 +81,16 @@ class StreamAnswer(Answer):
 
     partials: tuple[Partial, ...] = ()
     finalised_s: float = 0.0
+
+    @property
+    def is_streamed(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def asked_s(self) -> float:
+        """The end of its audio: the final transcript cannot be had before it."""
+        return self.finalised_s
 
 
 class SpeechWire:
@@ -180,11 +194,12 @@ class SpeechWire:
                 else:
                     raise ValueError(f"an event of type {said['type']!r}")
             ((at_s, choice),) = finals
+            first_s = min(request.chunk_s, request.clip.seconds)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as fault:
             return replace(blank, fault=f"not a transcript ({type(fault).__name__}: {fault})")
         return replace(
             blank, choices=(choice,), prompt_ids=request.prompt_ids, partials=tuple(partials), done_s=at_s,
-            events=tuple(_events(partials, at_s, choice)),
+            events=tuple(_events([p for p in partials if p.audio_s > FIRST_SHARE * first_s], at_s, choice)),
         )  # fmt: skip
 
     def _choice(self, said: dict[str, Any]) -> Choice:

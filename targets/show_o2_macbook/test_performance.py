@@ -1,0 +1,11 @@
+"""The benchmark: one image after the other (the headline), and two clients at once."""
+
+import pytest
+
+from pytest_vibeserve.evaluator import Evaluator
+
+
+@pytest.mark.parametrize("load", ["c1", "c2"])
+def test_load(evaluator: Evaluator, load: str) -> None:
+    """Fresh words and noise at this load; images are audited like those of the accuracy contract."""
+    evaluator.measure(load)
