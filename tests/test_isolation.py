@@ -15,7 +15,7 @@ from insides import LEVELS, Inside, new_view, outcome, require
 
 from pytest_vibeserve.isolation.errand import Errand
 from pytest_vibeserve.isolation.levels import DOCKER, MAPPED, SEPARATE, UNISOLATED, errand, level_for
-from pytest_vibeserve.isolation.processes import below, table
+from pytest_vibeserve.isolation.processes import below, stored_bytes, table
 from pytest_vibeserve.isolation.supervised import Supervised
 from pytest_vibeserve.isolation.view import View
 
@@ -266,3 +266,7 @@ def test_an_errand_travels_as_one_line() -> None:
     line = sent.to_line()
     assert line.count(b"\n") == 1
     assert Errand.from_line(line) == sent
+
+
+def test_what_lies_in_the_machines_own_file_systems_is_no_candidates_memory() -> None:
+    assert stored_bytes(os.getpid(), ("/", "/tmp", "/dev/shm")) == 0

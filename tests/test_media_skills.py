@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pytest_vibeserve.target import load_target
 from pytest_vibeserve.weights import model_folder
@@ -98,6 +99,7 @@ def test_words_kept_over_all_steps_draw_the_same_image(tmp_path: Path) -> None:
     assert np.allclose(np.asarray(plain), np.asarray(kept), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_forced_text_leaves_the_models_choices_alone(tmp_path: Path) -> None:
     plain, jumped = both("llama_mlx_json", "grammar-jump-forward", CHATTING, tmp_path)
     assert isinstance(plain, list)

@@ -74,7 +74,7 @@ def test_words_of_a_data_set_of_conversations_are_asked_with_a_fresh_note(
     path = tmp_path / "conversations.json"
     path.write_text(json.dumps([{"conversations": [{"from": "human", "value": said}]}]))
     monkeypatch.setenv("VIBESERVE_CONVERSATIONS", str(path))
-    texts = [one.prompt_text or one.messages[0].content for one in taken(scene(LLAMA), 12) if _worded(one)]
+    texts = [one.prompt_text or one.messages[-1].content for one in taken(scene(LLAMA), 12) if _worded(one)]
     assert any(text.startswith("Tell me") for text in texts)
     assert len(set(texts)) == len(texts)
 

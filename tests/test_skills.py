@@ -34,6 +34,12 @@ COMPILED = "compiled-step"
 STARTERS = {
     "text": "tiny_llama", "speech": "moonshine_streaming", "image": "show_o2_h100", "chat-json": "llama_mlx_json",
 }  # fmt: skip
+# Skills that need something of a starter that the smallest target's has not, and whose it is.
+ELSEWHERE = {
+    "predicted-output": "qwen3_32b_code_edit",
+    "hybrid-decode": "olmo_hybrid_prefix_cache",
+    "hybrid-prefix-cache": "olmo_hybrid_prefix_cache",
+}
 # An order in which a person would apply them; another one must serve as well.
 STACK = [
     "static-kv-decode",
@@ -67,9 +73,10 @@ def metadata(skill: Path, field: str) -> list[str]:
     return (properties(skill).metadata or {}).get(field, "").split()
 
 
-def workspace(folder: Path, modality: str = "text") -> Path:
-    """A copy of a starter of that modality to edit."""
-    starter = ROOT / "targets" / STARTERS[modality] / "starter"
+def workspace(folder: Path, skill: str = "") -> Path:
+    """A copy of a starter to edit: of the target that a skill is for, or of its modality's."""
+    modality = metadata(ROOT / "skills" / skill, "modality")[0] if skill else "text"
+    starter = ROOT / "targets" / ELSEWHERE.get(skill, STARTERS[modality]) / "starter"
     shutil.copytree(starter, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -112,7 +119,7 @@ def test_a_skill_is_valid_and_says_what_it_is_for(skill: Path) -> None:
 def test_a_recipe_applies_once_after_what_it_requires(name: str, variant: str, tmp_path: Path) -> None:
     if name == COMPILED and shutil.which("g++") is None:
         pytest.skip("no C++ compiler")
-    folder = workspace(tmp_path / "candidate", metadata(ROOT / "skills" / name, "modality")[0])
+    folder = workspace(tmp_path / "candidate", name)
     for before in required(name):
         assert apply(before, folder).returncode == 0
     untouched = contents(folder)
@@ -152,7 +159,33 @@ def test_recipes_give_the_same_code_in_any_order(tmp_path: Path) -> None:
 
 
 def test_every_skill_is_in_the_stack() -> None:
-    assert {*STACK, COMPILED} >= {skill.name for skill in SKILLS if metadata(skill, "modality") == ["text"]}
+    text = {skill.name for skill in SKILLS if metadata(skill, "modality") == ["text"]}
+    assert {*STACK, COMPILED, *ELSEWHERE} >= text
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+def test_a_recipe_for_another_starter_leaves_this_one_alone(name: str, tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "candidate")
+    for before in required(name):
+        apply(before, folder)
+    untouched = contents(folder)
+    assert apply(name, folder).returncode == 3
+    assert contents(folder) == untouched
+
+
+def test_what_two_skills_bring_along_is_one_text() -> None:
+    for file in ("generation.py", "scheduler.py"):
+        texts = {
+            (ROOT / "skills" / skill / "assets" / file).read_text() for skill in ("static-kv-decode", "hybrid-decode")
+        }
+        assert len(texts) == 1
+
+
+def test_a_server_with_a_route_for_chats_keeps_it(tmp_path: Path) -> None:
+    folder = tmp_path / "candidate"
+    shutil.copytree(ROOT / "targets" / "llama_3_8b" / "starter", folder)
+    done = apply("lean-http", folder)
+    assert (done.returncode, "chats" in done.stderr) == (3, True)
 
 
 @pytest.fixture(scope="module")

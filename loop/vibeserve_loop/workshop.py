@@ -52,7 +52,7 @@ class Workshop:
         self.workspace.unlock()
         best = lineage.incumbent(self.history.rounds)
         if best is None:
-            self.workspace.begin(self.target.starter_folder, self.settings.created)
+            self.workspace.begin(self.target.folder / "starter", self.settings.created)
             return
         unfinished = self.folder.round(len(self.history.rounds)) / "brief.md"
         changes = "" if self.folder.moving.exists() or unfinished.is_file() else self.workspace.changes()

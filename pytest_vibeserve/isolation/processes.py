@@ -72,15 +72,25 @@ def held_bytes(root: int, temporary: Iterable[str]) -> int:
 
 
 def stored_bytes(root: int, temporary: Iterable[str]) -> int:
-    """Bytes in the temporary file systems at those places as a process sees them, a page for each file included."""
+    """Bytes in the temporary file systems at those places as a process sees them, a page for each file included.
+
+    A file system that the caller has at that place too is not the process's own: its mounts are not made yet.
+    """
     stored = {}
     for place in temporary:
         with suppress(*_ENDED, PermissionError):
             path = f"/proc/{root}/root{place}"
+            device = os.stat(path).st_dev
             room = os.statvfs(path)
             files = (room.f_files - room.f_ffree) * _PAGE
-            stored[os.stat(path).st_dev] = (room.f_blocks - room.f_bfree) * room.f_frsize + files
+            if device not in _devices(place):
+                stored[device] = (room.f_blocks - room.f_bfree) * room.f_frsize + files
     return sum(stored.values())
+
+
+def _devices(place: str) -> set[int]:
+    """The devices of a place and of the root, as this process sees them."""
+    return {os.stat(path).st_dev for path in ("/", place) if os.path.exists(path)}
 
 
 def sockets_below(root: int) -> set[int]:

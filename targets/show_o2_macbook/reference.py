@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from pathlib import Path
 
-OTHER = Path(__file__).resolve().parents[1] / "show_o2_h100" / "reference.py"
+from pytest_vibeserve.library import find
+
+OTHER = find("targets", "show_o2_h100", "target.toml") / "reference.py"
 _spec = importlib.util.spec_from_file_location("vibeserve_reference_of_show_o2", OTHER)
 assert _spec is not None
 assert _spec.loader is not None

@@ -13,7 +13,7 @@ from vibeserve_loop.roles import Job, Sandbox
 @pytest.fixture(params=resolve.names("sandboxes"))
 def sandbox(request: pytest.FixtureRequest) -> Sandbox:
     if request.param == "modal":
-        pytest.skip("it would use a real account; a double of it is held to the same in tests/loop/test_sandboxes.py")
+        pytest.skip("it would use a real account; a double of it is held to the same in tests/loop/test_walls.py")
     made = resolve.find_class("sandboxes", request.param)()
     assert isinstance(made, Sandbox)
     if obstacle := made.obstacle():

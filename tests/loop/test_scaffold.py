@@ -19,7 +19,7 @@ def test_every_target_is_a_template(like: str, tmp_path: Path) -> None:
     folder = scaffold("my_own", tmp_path, like)
     target = load_target(str(folder), "tiny")
     assert (target.name, target.folder) == ("my_own", folder.resolve())
-    assert (folder / "starter" / "candidate.toml").is_file()
+    assert (target.starter_folder / "candidate.toml").is_file()
     written = [path for path in folder.rglob("*") if path.suffix in (".toml", ".md", ".py")]
     assert [path.name for path in written if like in path.read_text(encoding="utf-8")] == []
 

@@ -37,16 +37,16 @@ def test_a_void_starter_is_tried_again_and_a_rejected_one_is_not() -> None:
 
 
 def test_the_time_of_a_full_gate_is_kept_back() -> None:
-    # Four and a half times the shortest round is kept for the full gate: 270 s here.
+    # Five and a half times the shortest round is kept for the full gate: 330 s here.
     rounds = [_round(0, "starter"), _round(1)]
-    needed_s = 120 + 60 + 270
+    needed_s = 120 + 60 + 330
     assert _next(rounds, max_hours=(needed_s + 1) / 3600) == ("work", 1)
     assert _next(rounds, max_hours=(needed_s - 1) / 3600) == ("final", 1)
 
 
 def test_a_promotion_takes_the_full_gate_where_the_final_one_still_fits_behind_it() -> None:
     rounds = [_round(0, "starter")]
-    needed_s = 60 + 60 + 2 * 270
+    needed_s = 60 + 60 + 2 * 330
     assert promotion_fits(rounds, Budget())
     assert promotion_fits(rounds, Budget(max_hours=(needed_s + 1) / 3600))
     assert not promotion_fits(rounds, Budget(max_hours=(needed_s - 1) / 3600))

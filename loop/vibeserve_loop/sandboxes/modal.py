@@ -21,7 +21,7 @@ APP = "vibeserve-loop"
 ARRIVAL, DEPARTURE = "/tmp/vibeserve-arrival.tar.gz", "/tmp/vibeserve-departure.tar.gz"
 SPARE_S = 300.0
 MOVE_S = 240
-EXTRA = 'its library is missing: pip install "pytest-vibeserve[modal]", then `modal token new`'
+EXTRA = 'its library is missing; pip install "pytest-vibeserve[modal]", then `modal token new`'
 
 
 class ModalSandbox:
