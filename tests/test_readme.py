@@ -15,7 +15,7 @@ import pytest
 from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import read_report
 
-SHORT = ("--profile", "tiny", "--max-rounds", "1", "--max-hours", "0.06", "--json")
+SHORT = ("--profile", "tiny", "--max-rounds", "1", "--max-hours", "0.1", "--json")
 
 
 def _blocks(root: Path) -> list[str]:
