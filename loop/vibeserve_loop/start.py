@@ -32,6 +32,7 @@ from vibeserve_loop.workspace import Workspace
 
 AUTO_PLANNER = "auto"
 OFFLINE = ("recipes", "recorded", "handoff")
+LOOKS_INSIDE_FROM_H = 1.0
 """Agents that have no model behind them: the rule plans for them unless somebody else is named."""
 
 
@@ -123,13 +124,18 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
         launcher = _launcher(settings, target)
-        gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=True)
+        gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings))
         workspace, devices = Workspace(folder.workspace), _devices(settings, target)
         hands = settings.workers if settings.executor else len(devices)
         broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
         with broker.serving():
             parts = (workspace, gate, crew, sandbox, devices, broker)
             yield Search(Workshop(settings, folder, target, history, *parts), policy)
+
+
+def _has_time(settings: Settings) -> bool:
+    """Whether a look inside, which takes a start of the server more, is a small part of what may be used up."""
+    return settings.max_hours is None or settings.max_hours >= LOOKS_INSIDE_FROM_H
 
 
 def baseline_folder(target: Target, name: str) -> Path:
