@@ -61,7 +61,9 @@ def left_of(budget: Budget, rounds: Sequence[Round]) -> str:
         left.append(f"{max(0, budget.max_rounds - len(lineage.judged_work(rounds)))} rounds")
     if budget.max_hours is not None:
         spare = budget.max_hours * 3600 - lineage.seconds(rounds)
-        left.append(f"{max(0.0, spare) / 60:.0f} min, {kept_back_s(rounds) / 60:.0f} of them for the final gate")
+        left.append(
+            f"{max(0.0, spare) / 60:.0f} min, {kept_back_s(rounds, budget) / 60:.0f} of them for the final gate"
+        )
     if budget.max_usd is not None:
         left.append(f"{max(0.0, budget.max_usd - lineage.dollars(rounds)):.2f} USD")
     if budget.max_tokens is not None:

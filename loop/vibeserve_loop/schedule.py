@@ -41,21 +41,22 @@ def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
         return False
     if budget.max_hours is None:
         return True
-    return lineage.seconds(rounds) + _last_quick_s(rounds) + kept_back_s(rounds) < budget.max_hours * 3600
+    return lineage.seconds(rounds) + _last_quick_s(rounds) + kept_back_s(rounds, budget) < budget.max_hours * 3600
 
 
 def promotion_fits(rounds: Sequence[Round], budget: Budget) -> bool:
     """Whether a full gate of code that a quick one has just accepted leaves time for the final one."""
     if budget.max_hours is None:
         return True
-    needed_s = _last_quick_s(rounds) + 2 * kept_back_s(rounds)
+    needed_s = _last_quick_s(rounds) + 2 * kept_back_s(rounds, budget)
     return lineage.seconds(rounds) + needed_s < budget.max_hours * 3600
 
 
-def kept_back_s(rounds: Sequence[Round]) -> float:
-    """Seconds of the budget that the final gate is expected to need."""
+def kept_back_s(rounds: Sequence[Round], budget: Budget) -> float:
+    """Seconds of the budget that the final gate is expected to need; half of it at most, or nothing would be found."""
     shortest_s = facts_of(rounds).shortest_gate_s
-    return FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
+    expected_s = FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
+    return expected_s if budget.max_hours is None else min(expected_s, budget.max_hours * 1800)
 
 
 def _last_quick_s(rounds: Sequence[Round]) -> float:
