@@ -11,7 +11,7 @@ from vibeserve_loop.orders import in_force
 from vibeserve_loop.records import Budget, Round, Settings, Task
 from vibeserve_loop.roles import Policy
 
-FULL_OVER_QUICK = 5.5
+FULL_OVER_QUICK = 4.5
 """How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
 
 

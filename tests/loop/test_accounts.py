@@ -36,5 +36,5 @@ def test_an_account_without_a_gain_says_so() -> None:
 def test_what_is_left_is_told_for_every_budget() -> None:
     rounds = [starter(), worked(1, 1.5, usd=2.0, tokens=300)]
     budget = Budget(max_rounds=3, max_hours=1.0, max_usd=5.0, max_tokens=1000)
-    assert left_of(budget, rounds) == "2 rounds and 58 min, 6 of them for the final gate and 3.00 USD and 700 tokens"
+    assert left_of(budget, rounds) == "2 rounds and 58 min, 4 of them for the final gate and 3.00 USD and 700 tokens"
     assert left_of(Budget(), rounds) == ""

@@ -37,9 +37,9 @@ def test_a_void_starter_is_tried_again_and_a_rejected_one_is_not() -> None:
 
 
 def test_the_time_of_a_full_gate_is_kept_back() -> None:
-    # Five and a half times the shortest round is kept for the full gate: 330 s here.
+    # Four and a half times the shortest round is kept for the full gate: 270 s here.
     rounds = [_round(0, "starter"), *(_round(number) for number in range(1, 7))]
-    needed_s = 420 + 60 + 330
+    needed_s = 420 + 60 + 270
     assert _next(rounds, max_hours=(needed_s + 1) / 3600) == ("work", 6)
     assert _next(rounds, max_hours=(needed_s - 1) / 3600) == ("final", 6)
 
@@ -52,7 +52,7 @@ def test_no_more_than_half_of_a_short_budget_is_kept_back() -> None:
 
 def test_a_promotion_takes_the_full_gate_where_the_final_one_still_fits_behind_it() -> None:
     rounds = [_round(0, "starter")]
-    needed_s = 60 + 60 + 2 * 330
+    needed_s = 60 + 60 + 2 * 270
     assert promotion_fits(rounds, Budget())
     assert promotion_fits(rounds, Budget(max_hours=(needed_s + 1) / 3600))
     assert not promotion_fits(rounds, Budget(max_hours=(needed_s - 1) / 3600))
