@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_vibeserve import sessions, traces
+from pytest_vibeserve import session_turns, traces
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.completions import Answer, answer
 from pytest_vibeserve.load_generator import Traffic
@@ -28,7 +28,7 @@ class Draft:
     turns: tuple[int, ...] = ()
 
     @property
-    def sessions(self) -> list[sessions.Session]:
+    def sessions(self) -> list[session_turns.Session]:
         """The requests as sessions."""
         left = list(self.requests)
         return [tuple(left.pop(0) for _ in range(count)) for count in self.turns]
@@ -41,7 +41,7 @@ def drawn(bench: Bench, load: Load, count: int, seconds: float) -> Draft:
     requests = bench.fresh(f"load {load.name}", count)
     draws = bench.draws(f"arrivals {load.name}")
     if load.arrival == "sessions":
-        found = sessions.grouped(requests, load, bench.target.limits.context, draws)
+        found = session_turns.grouped(requests, load, bench.target.limits.context, draws)
         return Draft(tuple(turn for session in found for turn in session), turns=tuple(map(len, found)))
     if load.is_open:
         times = arrivals(load.arrival, load.rate, count, draws, load.burstiness)
@@ -68,10 +68,12 @@ def sent(bench: Bench, load: Load, draft: Draft, deadline_s: float = DEADLINE_S)
         traffic = bench.send_on_schedule(draft.requests, draft.arrivals, load.most_in_flight)
     elif draft.turns:
         limit = bench.target.limits.longest_wait_s
-        turns = sessions.exchanges(draft.sessions, load.think, limit)
+        turns = session_turns.exchanges(draft.sessions, load.think, limit)
         traffic = bench.send(turns, load.concurrency, deadline_s)
         replies = {reply.id: reply for reply in traffic.replies}
-        read = sessions.asked(draft.sessions, lambda request: answer(request, replies[request.id], bench.vocabulary))
+        read = session_turns.asked(
+            draft.sessions, lambda request: answer(request, replies[request.id], bench.vocabulary)
+        )
         return traffic, tuple(read)
     elif load.arrival == "streams":
         return _spoken(bench, draft)

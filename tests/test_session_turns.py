@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.loads import Load
-from pytest_vibeserve.sessions import asked, exchanges, grouped
+from pytest_vibeserve.session_turns import asked, exchanges, grouped
 from pytest_vibeserve.workload import Request
 
 LOAD = Load(name="talk", arrival="sessions", turns=(2, 3))

@@ -1,4 +1,4 @@
-"""The profile for macOS, read on any machine; tests/loop/test_walls.py holds its effect where there is one."""
+"""The profile for macOS, read on any machine; tests/contracts/test_sandboxes.py holds its effect where there is one."""
 
 from __future__ import annotations
 
