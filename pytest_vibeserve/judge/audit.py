@@ -78,8 +78,13 @@ class Auditor:
         return self.explained(own, found)
 
     def explained(self, evidence: Sequence[Evidence], checks: Sequence[Check]) -> list[Check]:
-        """The checks, of which those that failed also name the one transformation that explains it, if one does."""
-        cause = diagnose(self.reference, _shortest(evidence, DIAGNOSED_REQUESTS), self.forbidden)
+        """The checks, of which those that failed also name the one transformation that explains it, if one does.
+
+        A quantiser whose own errors are so small that no token can lie as far off as one does is not tried.
+        """
+        worst, errors = max(item.worst for item in evidence), self.calibration.ratios
+        tried = [name for name in self.forbidden if worst <= self.limit * math.sqrt(errors.get(name, math.inf))]
+        cause = diagnose(self.reference, _shortest(evidence, DIAGNOSED_REQUESTS), tried)
         return [
             check.model_copy(update={"detail": f"{check.detail}; {cause}"})
             if cause and check.result == "fail" else check

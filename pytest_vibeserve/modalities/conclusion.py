@@ -9,6 +9,8 @@ from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.report import Check
 
 DOUBLINGS = 3
+FIRST_LOOK = 6
+"""Answers that are looked at before any others are asked for."""
 
 
 def conclude(bench: Bench, checks: Sequence[Check]) -> list[Check]:
@@ -22,6 +24,11 @@ def conclude(bench: Bench, checks: Sequence[Check]) -> list[Check]:
         if check.result == "inconclusive":
             raise Inconclusive(f"{check.name}: {check.detail}; more samples would be needed than the limits allow")
     return list(checks)
+
+
+def refused_at_once(bench: Bench, checks: Sequence[Check]) -> None:
+    """Conclude where the first few answers break what allows no breach; say nothing of them otherwise."""
+    conclude(bench, [check for check in checks if check.result == "fail"])
 
 
 def decided(bench: Bench, stage: Callable[[int], list[Check]]) -> list[Check]:

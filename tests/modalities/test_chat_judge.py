@@ -41,8 +41,8 @@ def test_an_honest_server_keeps_the_interface_and_computes_repeats_again(
         ("filled", "audit.request"),
         ("sentinel", "audit.request"),
         ("by-schema", "audit.request"),
-        ("by-words", "json.valid"),
-        ("echo", "json.valid"),
+        ("by-words", "json.valid audit.request"),
+        ("echo", "json.valid audit.request"),
         ("unconstrained", "json.valid"),
         ("no-system", "audit.prompt-ids"),
     ],
@@ -51,4 +51,4 @@ def test_a_server_that_does_not_ask_the_model_is_refused(
     chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary, kind: str, check: str
 ) -> None:
     with judged(SERVER, chat_model, kind, chat_target, chat_vocabulary) as (bench, judge):
-        assert check in refused_by(bench, judge.audit)
+        assert refused_by(bench, judge.audit) & set(check.split())

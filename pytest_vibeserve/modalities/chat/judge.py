@@ -13,7 +13,7 @@ from pytest_vibeserve.judge import Judge, canary
 from pytest_vibeserve.judge.agreement import agreement_checks, described
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.examination import examined, settled
+from pytest_vibeserve.judge.examination import examined, glanced, settled
 from pytest_vibeserve.judge.interface import searched
 from pytest_vibeserve.modalities.chat.bench import ChatBench, ChatWire
 from pytest_vibeserve.modalities.chat.grammar import INSTALL, Grammar, MaskedReference
@@ -21,7 +21,7 @@ from pytest_vibeserve.modalities.chat.properties import ChatConversation, chat_p
 from pytest_vibeserve.modalities.chat.requests import numbered
 from pytest_vibeserve.modalities.chat.secrets import leaked, secrets_told
 from pytest_vibeserve.modalities.chat.wire import ChatRequest
-from pytest_vibeserve.modalities.conclusion import conclude, decided
+from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, decided, refused_at_once
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full
 from pytest_vibeserve.report import Check
@@ -38,12 +38,15 @@ class ChatJudge(Judge):
 
     def audit(self) -> None:
         """Chats, constrained and free, predicted or not, alone and under load, are the model's own; and valid."""
-        sizes, heard = self._chats.target.audit, list[Answer]()
+        sizes = self._chats.target.audit
         count = sizes.quick if self._chats.depth == "quick" else sizes.full
+        heard = self._asked(FIRST_LOOK, 0)
+        refused_at_once(self._chats, [*self._agreed(heard, "audit"), *self._valid(heard)])
+        refused_at_once(self._chats, glanced(self.auditor, heard, "audit"))
 
         def stage(number: int) -> list[Check]:
             draws = self._chats.draws(f"audit/{number}")
-            heard.extend(self._asked(len(heard) or count, number))
+            heard.extend(self._asked(len(heard) if number else count - len(heard), number))
             found = [*self._agreed(heard, "audit"), *self._valid(heard)]
             if any(check.result == "fail" for check in found):
                 return found

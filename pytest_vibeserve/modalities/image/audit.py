@@ -67,13 +67,12 @@ class ImageAuditor:
 
     def checks(self, seen: Sequence[Seen], name: str) -> list[Check]:
         """Every check of the images; those that fail say what the worst image is like."""
-        found = [self.single(seen, name), self._ratio(seen, name), self._groups(seen, name)]
-        if any(check.result == "fail" for check in found) and (cause := self._cause(seen)):
-            found = [
-                check.model_copy(update={"detail": f"{check.detail}; {cause}"}) if check.result == "fail" else check
-                for check in found
-            ]
-        return found
+        return self._explained(seen, [self.single(seen, name), self._ratio(seen, name), self._groups(seen, name)])
+
+    def glanced(self, seen: Sequence[Seen], name: str) -> list[Check]:
+        """The check of single images alone, for the first few; empty where nothing is broken."""
+        found = [self.single(seen, name)] if seen else []
+        return self._explained(seen, [check for check in found if check.result == "fail"])
 
     def single(self, seen: Sequence[Seen], name: str) -> Check:
         """No image is farther from the model's own than any honest computation can be."""
@@ -84,6 +83,14 @@ class ImageAuditor:
             unit="x", example=worst.shown if broken else "",
             detail=f"{broken} of {len(seen)} images are none that the model draws of this prompt and noise",
         )  # fmt: skip
+
+    def _explained(self, seen: Sequence[Seen], checks: Sequence[Check]) -> list[Check]:
+        cause = self._cause(seen) if any(check.result == "fail" for check in checks) else ""
+        return [
+            check.model_copy(update={"detail": f"{check.detail}; {cause}"})
+            if cause and check.result == "fail" else check
+            for check in checks
+        ]  # fmt: skip
 
     def _ratio(self, seen: Sequence[Seen], name: str) -> Check:
         bounds, found = self.calibration.bounds, self._of(seen)

@@ -13,9 +13,9 @@ from pytest_vibeserve.judge.canary import FAR
 from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
-from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over
+from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, counted, decided, passed_over, refused_at_once
 from pytest_vibeserve.modalities.desertion import deserted
-from pytest_vibeserve.modalities.image.audit import ImageAuditor, Seen
+from pytest_vibeserve.modalities.image.audit import ImageAuditor
 from pytest_vibeserve.modalities.image.calibration import calibrate
 from pytest_vibeserve.modalities.image.reference import ImageReference, squared
 from pytest_vibeserve.modalities.image.wire import PATH, ImageAnswer, ImageRequest, ImageWire
@@ -52,11 +52,14 @@ class ImageJudge:
 
     def audit(self) -> None:
         """Images, alone and under load, are the model's own of the same noise; twins differ in noise or in words."""
-        sizes, seen = self._bench.target.audit, list[Seen]()
+        sizes = self._bench.target.audit
         count = sizes.quick if self._bench.depth == "quick" else sizes.full
+        first = self._asked(FIRST_LOOK, "audit/first")
+        seen = [self.auditor.seen(answer) for answer in first if not answer.fault]
+        refused_at_once(self._bench, [_came(first, "audit"), *self.auditor.glanced(seen, "audit")])
 
         def stage(number: int) -> list[Check]:
-            answers = self._asked(len(seen) or count, f"audit/{number}")
+            answers = self._asked(len(seen) if number else count - len(seen), f"audit/{number}")
             faults = [f"{a.request.prompt_text!r}: {a.fault}" for a in answers if a.fault]
             if faults:
                 return [counted("audit.answered", faults, len(answers), "images came")]
@@ -164,7 +167,10 @@ def _seconds(answer: Answer) -> float:
 
 def _judged(auditor: ImageAuditor, answers: Sequence[Answer], name: str) -> list[Check]:
     """Whether all images came, and whether each is the model's own."""
-    faults = [f"{answer.request.prompt_text!r}: {answer.fault}" for answer in answers if answer.fault]
-    came = counted(f"{name}.answered", faults, len(answers), "images came")
     seen = [auditor.seen(answer) for answer in answers if isinstance(answer, ImageAnswer) and not answer.fault]
-    return [came, *([auditor.single(seen, name)] if seen else [])]
+    return [_came(answers, name), *([auditor.single(seen, name)] if seen else [])]
+
+
+def _came(answers: Sequence[Answer], name: str) -> Check:
+    faults = [f"{answer.request.prompt_text!r}: {answer.fault}" for answer in answers if answer.fault]
+    return counted(f"{name}.answered", faults, len(answers), "images came")

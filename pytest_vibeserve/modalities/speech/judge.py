@@ -15,7 +15,7 @@ from pytest_vibeserve.judge.examination import examined, settled
 from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
-from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over
+from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, counted, decided, passed_over, refused_at_once
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.model_files import end_ids
@@ -71,11 +71,13 @@ class SpeechJudge:
 
     def audit(self) -> None:
         """Transcripts of clips and of streams, alone and under load, are the model's own of their own audio."""
-        sizes, heard = self._bench.target.audit, list[Answer]()
+        sizes = self._bench.target.audit
         count = sizes.quick if self._bench.depth == "quick" else sizes.full
+        heard = asked(self._bench, self._wire, self._drawn(FIRST_LOOK, "audit/first"), FIRST_LOOK)
+        refused_at_once(self._bench, self._own(self.auditor, heard, "audit"))
 
         def stage(number: int) -> list[Check]:
-            heard.extend(self._asked(len(heard) or count, f"audit/{number}"))
+            heard.extend(self._asked(len(heard) if number else count - len(heard), f"audit/{number}"))
             return self._judged(heard, f"audit/{number}", "audit")
 
         decided(self._bench, stage)
