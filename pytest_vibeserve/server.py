@@ -23,13 +23,17 @@ from pytest_vibeserve.isolation.network import HOST, listeners
 from pytest_vibeserve.isolation.supervised import Supervised
 from pytest_vibeserve.isolation.view import View, resolved, scratch
 from pytest_vibeserve.log import Log
+from pytest_vibeserve.machine_state import busy_s, foreign_share
 from pytest_vibeserve.shared_server import SharedServer
 from pytest_vibeserve.source_tree import remove_tree, tree_digest
 
 __all__ = ["ExternalServer", "Launch", "Server", "free_port"]
 
 _PORT = 8000
-_PORTS_TRIED = 3
+_TRIES = 3
+"""Starts, where another program took the port or the machine meanwhile."""
+_STARVED = 0.5
+"""Share of all cores that other programs took while a candidate was not ready in time, for which it is not to blame."""
 _GRACE_S = 15.0
 
 
@@ -95,10 +99,13 @@ class Server:
     def _served(cls, candidate: Candidate, level: str, view: View, launch: Launch, log: Log) -> Self:
         limit = min(launch.startup_s, candidate.serve.startup_timeout_s or launch.startup_s)
         digest = tree_digest(view.code)
-        for _ in range(_PORTS_TRIED):
+        failure: Exception = InfrastructureError(
+            f"{_TRIES} free ports were each taken by another program before the candidate"
+        )
+        for _ in range(_TRIES):
             port = _PORT if level in NAMESPACED else free_port()
             asked = replace(_errand(candidate, level, view, port, log, launch.wrapper), ready_within_s=limit)
-            begun = time.monotonic()
+            begun, busy = time.monotonic(), busy_s()
             with ExitStack() as undo:
                 run = undo.enter_context(Supervised(asked))
                 event = run.wait_for({"ready", "unready", "ended", "broken"}, limit + _GRACE_S)
@@ -106,10 +113,13 @@ class Server:
                 if event is not None and event.name == "ready" and not stranger:
                     undo.pop_all()
                     return cls(run, log.path, _Start(port, level, time.monotonic() - begun, digest))
+                starved = event is not None and event.name == "unready" and _starved(run, busy, begun)
                 run.let_go(keep=True)
-            if level in NAMESPACED or not (stranger or _taken(port)):
+            if starved:
+                failure = _failure(event, candidate, limit, log)
+            elif level in NAMESPACED or not (stranger or _taken(port)):
                 raise _failure(event, candidate, limit, log)
-        raise InfrastructureError(f"{_PORTS_TRIED} free ports were each taken by another program before the candidate")
+        raise failure
 
     def __enter__(self) -> Self:
         return self
@@ -200,6 +210,12 @@ def _taken(port: int) -> bool:
         except OSError:
             return True
         return False
+
+
+def _starved(run: Supervised, busy: float | None, begun: float) -> bool:
+    later = busy_s()
+    worked = None if busy is None or later is None else later - busy
+    return foreign_share(worked, processes.cpu_seconds(run.root), time.monotonic() - begun) > _STARVED
 
 
 def _failure(event: Event | None, candidate: Candidate, limit: float, log: Log) -> Exception:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Variant:
     """How a forward pass departs from the plain one; the defaults are the fp32 reference itself.
 
-    `splits` sums every matrix product in that many parts, each rounded; `weights` names a quantiser; `skipped` leaves
-    out one decoder layer; `rope` multiplies the rotary base; `shift` moves the positions of the generated tokens.
+    `splits` sums every matrix product in that many parts, each rounded; `weights` names a quantiser, with `head` of
+    the output matrix alone; `skipped` leaves out one decoder layer; `rope` multiplies the rotary base; `shift` moves
+    the positions of the generated tokens.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Variant:
     attention: str = "sdpa"
     splits: int = 1
     weights: str = ""
+    head: bool = False
     skipped: int | None = None
     rope: float = 1.0
     shift: int = 0
@@ -50,8 +52,12 @@ def worst_honest(dtype: str) -> Variant:
 
 
 QUANTISERS = ("int8 per channel", "int8 in groups of 128", "int8 in groups of 32", "fp8", "int4 in groups of 32")
-FINE_QUANTISERS = QUANTISERS[:3]
-"""Those that lie so near the noise floor that their signature is looked for in every audit."""
+
+
+def fine(forbidden: Sequence[str]) -> tuple[Variant, ...]:
+    """Those that lie so near the noise floor that their signature is looked for in every audit; none where allowed."""
+    found = [Variant(name, weights=name) for name in QUANTISERS[:3] if name in forbidden]
+    return (*found, Variant(f"{QUANTISERS[0]} in the output matrix", weights=QUANTISERS[0], head=True)) if found else ()
 
 
 def quantised(dtype: str = "float32") -> tuple[Variant, ...]:
@@ -69,7 +75,7 @@ def structural(layers: int) -> tuple[Variant, ...]:
 def applied(model: torch.nn.Module, variant: Variant) -> Iterator[None]:
     """The model computes as the variant does inside the block, and as before after it."""
     patched: list[torch.nn.Module] = []
-    linears = _linear_modules(model) if variant.splits > 1 or variant.weights else []
+    linears = _linear_modules(model, variant.head) if variant.splits > 1 or variant.weights else []
     bases = _scaled_rope(model, variant.rope) if variant.rope != 1.0 else []
     try:
         for linear in linears:
@@ -112,9 +118,11 @@ def round_weights(weight: torch.Tensor, quantiser: str) -> torch.Tensor:
     return (torch.round(grouped / scale) * scale).flatten(1).to(weight.dtype)
 
 
-def _linear_modules(model: torch.nn.Module) -> list[torch.nn.Linear]:
+def _linear_modules(model: Any, head: bool) -> list[torch.nn.Linear]:
     from torch import nn
 
+    if head:
+        return [model.get_output_embeddings()]
     return [module for module in model.modules() if isinstance(module, nn.Linear)]
 
 

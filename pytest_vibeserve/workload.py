@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count, cycle, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,6 @@ from pytest_vibeserve.target import Mix, Target
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-
-SAMPLINGS = ((1.0, 1.0, 0), (0.7, 0.9, 0), (1.0, 1.0, 20), (0.8, 0.95, 50))
-"""Temperature, top_p and top_k that sampled requests are drawn from."""
 
 SHAPES = "workload.py"
 """The file of a target that shapes requests further, where its mix of lengths does not say what they are about."""
@@ -104,6 +101,23 @@ class Vocabulary:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
+def samplings(draws: random.Random) -> Iterator[tuple[float, float, int]]:
+    """Temperature, top_p and top_k of sampled requests without end: five ways in turn, whose values nobody foresees.
+
+    As the model says, colder, by nucleus, by rank, and by both; in a random order each time.
+    """
+    while True:
+        ways = [
+            (1.0, 1.0, 0),
+            (draws.uniform(0.25, 0.6), 1.0, 0),
+            (draws.uniform(0.6, 0.9), draws.uniform(0.8, 0.95), 0),
+            (draws.uniform(0.9, 1.1), 1.0, draws.randint(8, 40)),
+            (draws.uniform(0.7, 1.0), draws.uniform(0.9, 0.97), draws.randint(20, 80)),
+        ]
+        for temperature, top_p, top_k in draws.sample(ways, len(ways)):
+            yield round(temperature, 3), round(top_p, 3), top_k
+
+
 class Workload:
     """An endless supply of fresh requests for one purpose, by the target's mix."""
 
@@ -130,7 +144,7 @@ class Workload:
         may end early.
         """
         scored, whole, sampled, related = (self._one_of(every) for every in (3, 4, 8, 8))
-        ways = cycle(self._draws.sample(SAMPLINGS, len(SAMPLINGS)))
+        ways = samplings(self._draws)
         earlier: list[tuple[int, ...]] = []
         for identity in count(first_id):
             mix = self._draws.choices(self._mix, self._weights)[0]

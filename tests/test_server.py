@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,23 @@ def test_a_candidate_that_never_listens_fails_with_route_and_seconds(place: Plac
     place.write("time.sleep(3600)\n")
     message = place.failure(isolation, startup_s=1.5).message
     assert "GET /health was not answered with 200 within 1.5 seconds; at the last try nothing listened there" in message
+
+
+@pytest.fixture
+def crowd() -> Iterator[None]:
+    """Other programs that want every core several times over."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(spin) for _ in range(4 * (os.cpu_count() or 1))]
+    yield
+    for one in busy:
+        one.kill()
+        one.wait()
+
+
+def test_a_candidate_that_others_kept_from_starting_gets_another_try(place: Place, crowd: None) -> None:
+    place.write("print('begun', flush=True)\ntime.sleep(3600)\n")
+    assert "not answered with 200 within 3 seconds" in place.failure("none", startup_s=3).message
+    assert place.log.read_text().count("begun") == 3
 
 
 def test_the_candidates_own_limit_wins_when_it_is_lower(place: Place, isolation: str) -> None:

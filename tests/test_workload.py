@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload
+from pytest_vibeserve.workload import Request, Secret, Vocabulary, Workload, samplings
 
 COUNT = 300
 
@@ -111,6 +111,14 @@ def test_special_tokens_are_neither_drawn_nor_shown(vocabulary: Vocabulary) -> N
     assert {0, 1} <= vocabulary.special
     assert vocabulary.special.isdisjoint(vocabulary.ordinary)
     assert vocabulary.decode([0, 1]) == ""
+
+
+def test_every_way_of_sampling_comes_in_turn_with_values_of_its_own() -> None:
+    ways = list(islice(samplings(random.Random(4)), 50))
+    kinds = [(temperature < 0.65, top_p < 1, top_k > 0) for temperature, top_p, top_k in ways if temperature != 1.0]
+    assert len(set(ways)) > 35
+    assert {(False, True, False), (False, False, True), (False, True, True), (True, False, False)} <= set(kinds)
+    assert ways.count((1.0, 1.0, 0)) == 10
 
 
 SHAPE = """

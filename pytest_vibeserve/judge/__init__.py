@@ -14,6 +14,7 @@ from pytest_vibeserve.judge import canary, repeats, sampled
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
+from pytest_vibeserve.judge.draws import compare
 from pytest_vibeserve.judge.examination import examined, glanced, settled
 from pytest_vibeserve.judge.interface import interface_checks
 from pytest_vibeserve.judge.predictions import predicted
@@ -100,7 +101,7 @@ class Judge:
             answers = self._bench.ask(requests, self._bench.target.limits.concurrency)
             agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "sampled")
             seed = self._bench.draws("sampled/ranks").getrandbits(32)
-            checks = [*agreed, *sampled.checks(sampled.compare(self.auditor, answers, seed))]
+            checks = [*agreed, *sampled.checks(compare(self.auditor, answers, seed))]
             checks += self.auditor.reported(answers, "sampled")
             failed = {check.name for check in checks if check.result == "fail"}
             if not failed or failed - soft:

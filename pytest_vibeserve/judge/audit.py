@@ -13,12 +13,12 @@ from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.calibration import Calibration, calibrate
 from pytest_vibeserve.judge.evidence import LARGEST_MARGIN, Evidence, gather
 from pytest_vibeserve.judge.ratio import Bounds, Ratio, ratio
-from pytest_vibeserve.judge.signature import diagnose, fine, regress, sided, sides_with
+from pytest_vibeserve.judge.signature import diagnose, regress, sided, sides_with
 from pytest_vibeserve.judge.strata import Part, by_certainty, by_request
 from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check, Result
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.variants import QUANTISERS, Variant, honest
+from pytest_vibeserve.variants import QUANTISERS, Variant, fine, honest
 from pytest_vibeserve.workload import Vocabulary
 
 HARD_LIMIT = 8 * math.sqrt(2)
@@ -200,11 +200,11 @@ class Auditor:
         )
 
     def _signatures(self, evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
-        names = fine(self.forbidden)
+        kinds = fine(self.forbidden)
         positions = REGRESSED_POSITIONS[self.depth]
         subset = _up_to([item for item in evidence if item.reports], positions)
-        if names and sum(len(item.margins) for item in subset) >= positions / 4:
-            found = max(regress(self.reference, subset, names), key=lambda item: item.coefficient)
+        if kinds and sum(len(item.margins) for item in subset) >= positions / 4:
+            found = max(regress(self.reference, subset, kinds), key=lambda item: item.coefficient)
             yield Check(
                 name=f"{name}.signature",
                 result="fail" if found.found else "pass",
@@ -215,8 +215,8 @@ class Auditor:
                 example=shown(subset[0]) if found.found else "",
             )
         silent = _up_to([item for item in evidence if not item.reports], SIDED_POSITIONS[self.depth])
-        if names and silent:
-            counts = {quantiser: sided(self.reference, silent, quantiser) for quantiser in names[::2]}
+        if kinds and silent:
+            counts = {kind.name: sided(self.reference, silent, kind) for kind in kinds[::2]}
             quantiser, (ours, either) = max(counts.items(), key=lambda item: item[1][0] / max(1, item[1][1]))
             yield Check(
                 name=f"{name}.siding",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge import sampled
 from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.draws import compare
 from pytest_vibeserve.judge.ratio import unseen_rate
 from pytest_vibeserve.reference import Context
 from pytest_vibeserve.report import Check
@@ -96,7 +97,7 @@ def _distribution(auditor: Auditor, answers: Sequence[Answer], draws: random.Ran
     for answer in draws.sample(list(answers), len(answers)):
         if sum(other.tokens for other in kept) < SAMPLED_TOKENS[auditor.depth]:
             kept.append(answer)
-    compared = sampled.compare(auditor, kept, draws.getrandbits(32))
+    compared = compare(auditor, kept, draws.getrandbits(32))
     return sampled.checks(compared, f"{prefix}.sampled", sampled.IN_PASSING)
 
 

@@ -17,7 +17,7 @@ from pytest_vibeserve.report import Check
 
 EXAMPLES = {"quick": 2, "full": 12}
 ERROR_EXAMPLES = {"quick": 4, "full": 16}
-COSTLY = frozenset({"context-limit", "routes"})
+COSTLY = frozenset({"answer-length", "context-limit", "routes"})
 LONG = frozenset({"n", "seed", "unicode"})
 """Properties whose examples take many tokens: a quick gate has one of each."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pytest_vibeserve.completions import Choice
 from pytest_vibeserve.judge.agreement import described
 from pytest_vibeserve.judge.conversation import Breached, Conversation
-from pytest_vibeserve.judge.sampled import unlikely
+from pytest_vibeserve.judge.draws import unlikely
 from pytest_vibeserve.workload import Request
 
 Property = Callable[[Conversation], None]
@@ -23,6 +23,14 @@ def max_tokens(talk: Conversation) -> None:
     limit = talk.draw(st.integers(1, 9))
     stream = talk.draw(st.booleans())
     talk.ask(talk.request(max_tokens=limit, stream=stream, include_usage=talk.draw(st.booleans())))
+
+
+def answer_length(talk: Conversation) -> None:
+    """An answer may be longer than any of the load's, by as much again, and is the model's own to its end."""
+    longest = max(kind.output_tokens[1] for kind in talk.bench.target.mix)
+    request = talk.request(stream=talk.draw(st.booleans()))
+    room = talk.bench.target.limits.context - len(request.prompt_ids)
+    talk.ask(replace(request, max_tokens=min(room, talk.random().randint(longest + longest // 4, 2 * longest))))
 
 
 def logprobs(talk: Conversation) -> None:
@@ -38,16 +46,27 @@ def logprobs(talk: Conversation) -> None:
 
 
 def stop(talk: Conversation) -> None:
-    """A stop string, wherever chunks are cut, ends the answer and shows neither itself nor what follows it."""
+    """A stop string, within a token or across several, ends the answer and shows neither itself nor what follows it."""
     request = talk.request(max_tokens=10)
-    text = _first(talk, request).text
+    first = _first(talk, request)
+    for place in (_anywhere(talk, first.text), _across(talk, first)):
+        if place is not None:
+            chosen = first.text[place : place + talk.draw(st.integers(3, 6))]
+            stops = (chosen, "\x00never\x00") if talk.draw(st.booleans()) else (chosen,)
+            talk.ask(replace(request, stop=stops, stream=talk.draw(st.booleans())))
+
+
+def _anywhere(talk: Conversation, text: str) -> int | None:
     places = [place for place in range(1, len(text) - 1) if "\ufffd" not in text[place : place + 6]]
-    if not places:
-        return
-    place = talk.draw(st.sampled_from(places))
-    chosen = text[place : place + talk.draw(st.integers(3, 6))]
-    stops = (chosen, "\x00never\x00") if talk.draw(st.booleans()) else (chosen,)
-    talk.ask(replace(request, stop=stops, stream=talk.draw(st.booleans())))
+    return talk.draw(st.sampled_from(places)) if places else None
+
+
+def _across(talk: Conversation, choice: Choice) -> int | None:
+    """A place two characters before the end of a token that is neither the first nor the last."""
+    whole = [talk.bench.vocabulary.decode(choice.ids[:count]) for count in range(1, len(choice.ids))]
+    ends = [len(text) - 2 for text in whole if len(text) > 2 and choice.text.startswith(text)]
+    places = [place for place in ends if "\ufffd" not in choice.text[place : place + 6]]
+    return talk.draw(st.sampled_from(places)) if places else None
 
 
 def choices(talk: Conversation) -> None:
@@ -173,6 +192,7 @@ def _first(talk: Conversation, request: Request) -> Choice:
 
 PROPERTIES: dict[str, Property] = {
     "max-tokens": max_tokens,
+    "answer-length": answer_length,
     "logprobs": logprobs,
     "stop": stop,
     "n": choices,

@@ -12,8 +12,8 @@ from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.agreement import described
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
+from pytest_vibeserve.judge.draws import unlikely
 from pytest_vibeserve.judge.ratio import binomial_tail
-from pytest_vibeserve.judge.sampled import unlikely
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request, Workload
 

@@ -10,7 +10,7 @@ import numpy as np
 from pytest_vibeserve.judge.evidence import Evidence, errors_of
 from pytest_vibeserve.judge.ratio import Floats, binomial_tail
 from pytest_vibeserve.reference import Context, Reference
-from pytest_vibeserve.variants import FINE_QUANTISERS, QUANTISERS, Variant, structural
+from pytest_vibeserve.variants import QUANTISERS, Variant, structural
 
 COEFFICIENT, DEVIATIONS = 0.25, 6.0
 """A coefficient above the first that lies more standard errors from zero than the second names its transformation."""
@@ -33,29 +33,29 @@ class Signature:
         return self.coefficient > COEFFICIENT and self.z > DEVIATIONS
 
 
-def regress(reference: Reference, evidence: Sequence[Evidence], names: Sequence[str]) -> list[Signature]:
-    """Least squares of the reported deviations on those of each quantiser, all at once; needs reported logprobs."""
+def regress(reference: Reference, evidence: Sequence[Evidence], variants: Sequence[Variant]) -> list[Signature]:
+    """Least squares of the reported deviations on those of each variant, all at once; needs reported logprobs."""
     reported = np.concatenate([item.errors.ravel() for item in evidence])
-    columns = [_column(reference, evidence, Variant(name, weights=name)) for name in names]
+    columns = [_column(reference, evidence, variant) for variant in variants]
     kept = np.isfinite(reported)
-    if kept.sum() <= len(names) + 1:
+    if kept.sum() <= len(variants) + 1:
         return []
     matrix, wanted = np.stack(columns, axis=1)[kept], reported[kept]
     inverse = np.linalg.pinv(matrix.T @ matrix)
     found = inverse @ matrix.T @ wanted
     residual = wanted - matrix @ found
-    variance = float(residual @ residual) / (len(wanted) - len(names))
+    variance = float(residual @ residual) / (len(wanted) - len(variants))
     errors = np.sqrt(np.maximum(np.diag(inverse) * variance, 1e-30))
-    return [Signature(name, float(a), float(a / e)) for name, a, e in zip(names, found, errors, strict=True)]
+    return [Signature(v.name, float(a), float(a / e)) for v, a, e in zip(variants, found, errors, strict=True)]
 
 
-def sided(reference: Reference, evidence: Sequence[Evidence], name: str) -> tuple[int, int]:
+def sided(reference: Reference, evidence: Sequence[Evidence], variant: Variant) -> tuple[int, int]:
     """Where a quantised model's best token is not the reference's: how often an answer sides with it, out of how many.
 
     For answers without logprobs; honest noise sides with the reference more often than not.
     """
     with_it = either = 0
-    for index, (logits,) in reference.walk([item.context for item in evidence], (Variant(name, weights=name),)):
+    for index, (logits,) in reference.walk([item.context for item in evidence], (variant,)):
         item, theirs = evidence[index], logits.argmax(axis=1)
         ids = np.asarray(item.context.output)
         parted = theirs != item.best
@@ -78,11 +78,6 @@ def diagnose(reference: Reference, evidence: Sequence[Evidence], forbidden: Sequ
         if share > best:
             best, words = share, f"{variant.name} explains {share:.0%} of the deviation"
     return words
-
-
-def fine(forbidden: Sequence[str]) -> tuple[str, ...]:
-    """Those of the forbidden transformations whose signature is worth the arithmetic in every audit."""
-    return tuple(name for name in FINE_QUANTISERS if name in forbidden)
 
 
 def _column(reference: Reference, evidence: Sequence[Evidence], variant: Variant) -> Floats:

@@ -88,6 +88,16 @@ def _span(values: list[float | None]) -> str:
     return least if least == most else f"{least} to {most}"
 
 
+REPLAYED = (
+    "The statistics alone",
+    "`judge_rates.py replay --depth {depth}`: logits replayed; margins, logprobs, groups and single requests,",
+)
+DRAWN = (
+    "The statistics of sampled answers alone",
+    "`judge_draws.py --depth {depth}`: surprisal, ranks and tokens outside the set, of answers",
+)
+
+
 def written() -> str:
     """The document."""
     said = [
@@ -112,17 +122,19 @@ def written() -> str:
     said += timed_rows()
     said += margins()
     for depth in ("quick", "full"):
-        said += _replayed(depth)
+        said += _replayed("replay", depth, REPLAYED)
+    for depth in ("quick", "full"):
+        said += _replayed("draws", depth, DRAWN)
     return "\n".join(said) + "\n"
 
 
-def _replayed(depth: str) -> Iterator[str]:
-    lines = list(lines_of(PLACE / f"replay-{depth}.jsonl"))
+def _replayed(part: str, depth: str, words: tuple[str, str]) -> Iterator[str]:
+    lines = list(lines_of(PLACE / f"{part}-{depth}.jsonl"))
     if not lines:
         return
-    yield f"## The statistics alone, {depth} depth\n"
+    yield f"## {words[0]}, {depth} depth\n"
     pools = ", ".join(str(size) for size in sorted({line["pool"] for line in lines}))
-    yield f"`judge_rates.py replay --depth {depth}`: logits replayed; margins, logprobs, groups and single requests,"
+    yield words[1].format(depth=depth)
     yield f"drawn from a pool of {pools} requests.\n"
     yield "| computation | must be | wrong verdicts | rate | inconclusive |\n|---|---|---|---|---|"
     kinds = {f"all {kind}": [one for one in lines if one["kind"] == kind] for kind in ("honest", "cheat")}

@@ -75,8 +75,8 @@ class Timed(Session):
 
     ready_at: float | None = None
 
-    def _start(self, folder: Path, model: Path, log: Path | None) -> Server:
-        server = super()._start(folder, model, log)
+    def _start(self, folder: Path, model: Path, log: Path | None, hook: Path | None = None) -> Server:
+        server = super()._start(folder, model, log, hook)
         self.ready_at = self.ready_at or time.monotonic()
         return server
 

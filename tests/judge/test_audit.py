@@ -78,6 +78,14 @@ def test_a_signature_names_the_transformation(bound: Bind) -> None:
         server.judge.audit()
 
 
+def test_a_rounded_output_matrix_alone_is_named(bound: Bind) -> None:
+    server = bound(2)
+    server.engine.depth = "full"
+    server.engine.faults.variant = lambda body: Variant("q", "bfloat16", weights="int8 per channel", head=True)
+    with pytest.raises(ContractBroken, match="int8 per channel in the output matrix"):
+        server.judge.audit()
+
+
 def test_a_layer_that_is_left_out_is_named(bound: Bind) -> None:
     server = bound(2)
     server.engine.faults.variant = lambda body: Variant("short cut", "bfloat16", skipped=1)

@@ -74,6 +74,7 @@ def _broken_characters(body: Body, said: Body) -> Body:
 
 ASKED: dict[str, Callable[[Body], Body]] = {
     "max-tokens": lambda body: body | {"max_tokens": max(2, body["max_tokens"])},
+    "answer-length": lambda body: body | {"max_tokens": min(24, body["max_tokens"])},
     "stop": lambda body: _without(body, "stop"),
     "seed": lambda body: _without(body, "seed"),
     "logit-bias": lambda body: _without(body, "logit_bias"),

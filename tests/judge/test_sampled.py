@@ -38,6 +38,14 @@ def test_bent_sampling_is_refused(bound: Bind, bent: Body, check: str) -> None:
     assert server.failed() & {check, "sampled.ranks"}
 
 
+def test_low_temperatures_taken_for_nought_are_refused_by_themselves(bound: Bind) -> None:
+    server = bound(13)
+    server.engine.depth = "full"
+    server.engine.faults.asked = lambda body: body | ({"temperature": 0} if body["temperature"] < 0.5 else {})
+    with pytest.raises(ContractBroken, match="at low temperatures are likelier"):
+        server.judge.sampled()
+
+
 def test_copies_in_place_of_draws_are_refused(bound: Bind) -> None:
     server = bound(12)
 

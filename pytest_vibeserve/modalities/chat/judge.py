@@ -40,13 +40,13 @@ class ChatJudge(Judge):
         """Chats, constrained and free, predicted or not, alone and under load, are the model's own; and valid."""
         sizes = self._chats.target.audit
         count = sizes.quick if self._chats.depth == "quick" else sizes.full
-        heard = self._asked(FIRST_LOOK, 0)
+        heard = self._asked(FIRST_LOOK, "first")
         refused_at_once(self._chats, [*self._agreed(heard, "audit"), *self._valid(heard)])
         refused_at_once(self._chats, glanced(self.auditor, heard, "audit"))
 
         def stage(number: int) -> list[Check]:
             draws = self._chats.draws(f"audit/{number}")
-            heard.extend(self._asked(len(heard) if number else count - len(heard), number))
+            heard.extend(self._asked(len(heard) if number else count - len(heard), str(number)))
             found = [*self._agreed(heard, "audit"), *self._valid(heard)]
             if any(check.result == "fail" for check in found):
                 return found
@@ -97,9 +97,9 @@ class ChatJudge(Judge):
         """Audit the answers that were measured; constrained ones must be valid as well."""
         return [*conclude(self._chats, self._valid(answers)), *super().examine(answers)]
 
-    def _asked(self, count: int, number: int) -> list[Answer]:
+    def _asked(self, count: int, part: str) -> list[Answer]:
         """Fresh chats, an eighth of them alone, and with predictions where the target has them."""
-        workload = self._chats.wire.workload(self._chats.draws(f"chats/{number}"))
+        workload = self._chats.wire.workload(self._chats.draws(f"chats/{part}"))
         again = count // 3 if self._chats.target.chat.predictions else 0
         chats = workload.requests(max(2, count - again))
         few = max(1, len(chats) // 8)

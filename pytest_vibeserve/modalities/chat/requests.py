@@ -41,11 +41,12 @@ class ChatWorkload:
     def free(self, count: int) -> list[ChatRequest]:
         """Chats without a schema, with the flags that completions are drawn with; some after a system's turn."""
         drawn = Workload(self.target, self.vocabulary, self.draws).requests()
-        return [self.after_system(as_chat(request, self)) for request in islice(drawn, count)]
+        return [
+            self.after_system(as_chat(request, self), self.draws.choice(SYSTEMS)) for request in islice(drawn, count)
+        ]
 
-    def after_system(self, chat: ChatRequest) -> ChatRequest:
-        """A chat of one turn, at times after a system's."""
-        system = self.draws.choice(SYSTEMS)
+    def after_system(self, chat: ChatRequest, system: str) -> ChatRequest:
+        """A chat of one turn, after a system's unless that is empty."""
         if not system:
             return chat
         messages = (Message("system", system), *chat.messages)
@@ -56,36 +57,39 @@ class ChatWorkload:
         return replace(chat, max_tokens=min(chat.max_tokens, room))
 
     def constrained(self, count: int) -> list[ChatRequest]:
-        """Chats with a schema: plain ones, two of one schema, two of one wording, and decoy codes; some sampled."""
+        """Chats with a schema: plain ones, two of one schema, two of one wording, and decoy codes; some sampled.
+
+        Twins come after the same system's turn: nothing but the schema, or nothing but the wording, tells them apart.
+        """
         found: list[ChatRequest] = []
         while len(found) < count:
-            first = task(self.draws)
+            first, system = task(self.draws), self.draws.choice(SYSTEMS)
             drawn = (
                 ("json", first), ("schema twin", same_schema(first, self.draws)),
                 ("wording twin", same_words(first, self.draws)), ("decoy", decoys(self.draws)),
             )  # fmt: skip
-            found += [self.of_task(given, kind) for kind, given in drawn]
+            found += [self.of_task(given, kind, system) for kind, given in drawn]
         place = self.draws.randrange(SAMPLED)
         return [
             replace(chat, temperature=1.0) if index % SAMPLED == place else chat
             for index, chat in enumerate(found[:count])
         ]
 
-    def of_task(self, given: Task, kind: str) -> ChatRequest:
+    def of_task(self, given: Task, kind: str, system: str) -> ChatRequest:
         """A task as a chat with room for its longest answer and an end token."""
         room = int(given.longest * WHITESPACE[self.target.chat.whitespace]) + 2
-        chat = self.chat(given.words, max_tokens=room, kind=kind)
+        chat = self.chat(given.words, max_tokens=room, kind=kind, system=system)
         return replace(
             chat, schema=given.schema, prompt_ids=Conditioned(chat.prompt_ids, given.schema), ignore_eos=False
         )
 
-    def chat(self, content: str, *, max_tokens: int, kind: str = "chat") -> ChatRequest:
-        """One user's turn, at times after a system's, greedy, streamed or whole."""
+    def chat(self, content: str, *, max_tokens: int, kind: str = "chat", system: str | None = None) -> ChatRequest:
+        """One user's turn, greedy, streamed or whole, after that system's or one that is drawn."""
         chat = ChatRequest(
             id=0, prompt_ids=self.template.ids((Message("user", content),)), max_tokens=max_tokens, kind=kind,
             stream=self.draws.random() < 0.5, messages=(Message("user", content),),
         )  # fmt: skip
-        return self.after_system(self._fitted(chat))
+        return self.after_system(self._fitted(chat), self.draws.choice(SYSTEMS) if system is None else system)
 
     def predicted(self, answers: Sequence[Answer]) -> list[ChatRequest]:
         """Answered chats again with a prediction: the answer itself, a spoilt one, nothing, and somebody else's."""
