@@ -61,9 +61,9 @@ def routes(talk: Conversation) -> None:
 def context_limit(talk: Conversation) -> None:
     """Prompt and answer may fill the context to the last token; one more is a 400 `context_length_exceeded`."""
     context, vocabulary = talk.bench.target.limits.context, talk.bench.vocabulary
-    tokens = talk.draw(st.integers(1, 3))
+    tokens = talk.draw(st.integers(4, 12))
     ids = (*vocabulary.prefix, *talk.random().choices(vocabulary.ordinary, k=context))
-    full = talk.request(prompt_ids=ids[: context - tokens], prompt_text="", max_tokens=tokens)
+    full = talk.request(prompt_ids=ids[: context - tokens], prompt_text="", max_tokens=tokens, logprobs=5)
     talk.ask(full)
     beyond = talk.send(body(replace(full, max_tokens=tokens + 1)))
     code = _refused("one token more than the context", beyond)
