@@ -95,6 +95,12 @@ class Contract:
     wire: Wire
     depth: Depth
     deadline: float
+    wire_of: Callable[[Target, Vocabulary, Path], Wire]
+
+    def over(self, model: Path) -> Contract:
+        """The same contract over another copy of the model, whose words may have other numbers."""
+        vocabulary = Vocabulary(model)
+        return replace(self, model=model, vocabulary=vocabulary, wire=self.wire_of(self.target, vocabulary, model))
 
     def allow(self) -> None:
         """Inconclusive once the target's wall limit is spent."""
@@ -139,7 +145,8 @@ class Bench:
         """
         if self._launch is None:
             pytest.skip("a server that already runs cannot be started again on other weights")
-        with self._launch(model, hook) as server, closing(Bench(self.contract, server, self._record)) as bench:
+        contract = self.contract if model == self.contract.model else self.contract.over(model)
+        with self._launch(model, hook) as server, closing(Bench(contract, server, self._record)) as bench:
             yield bench
 
     def notice_idling(self) -> None:

@@ -86,7 +86,8 @@ class Session:
         model = model_folder(target)
         vocabulary = Vocabulary(model)
         wire = wire_of(target, vocabulary, model)
-        return Contract(target, model, vocabulary, self.secret, wire, self._settings.depth, self._deadline)
+        depth = self._settings.depth
+        return Contract(target, model, vocabulary, self.secret, wire, depth, self._deadline, wire_of)
 
     @property
     def server(self) -> Served:

@@ -17,6 +17,7 @@ from pytest_vibeserve.ceiling import cost
 from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
+from pytest_vibeserve.modalities import wire_of
 from pytest_vibeserve.modalities.text import TextWire
 from pytest_vibeserve.reference import model_folder
 from pytest_vibeserve.report import Check
@@ -40,7 +41,7 @@ def served(candidate: Path, profile: str, log: Path) -> Iterator[Bench]:
     launch = Launch(startup_s=60, memory_gib=4, log=log)
     server = Server.start(load_candidate(candidate), model, launch=launch)
     words = Vocabulary(model)
-    contract = Contract(target, model, words, Secret(), TextWire(target, words), "quick", 1e12)
+    contract = Contract(target, model, words, Secret(), TextWire(target, words), "quick", 1e12, wire_of)
     with server, closing(Bench(contract, server, lambda record: None)) as bench:
         yield bench
 

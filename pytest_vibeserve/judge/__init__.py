@@ -14,6 +14,7 @@ from pytest_vibeserve.judge import canary, repeats, sampled
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
+from pytest_vibeserve.judge.canary_words import renumber
 from pytest_vibeserve.judge.draws import compare
 from pytest_vibeserve.judge.examination import examined, glanced, settled
 from pytest_vibeserve.judge.interface import interface_checks
@@ -138,6 +139,7 @@ class Judge:
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server answers as the copy does, not the original.
 
+        The copy's tokens have other numbers too, where its tokenizer is kept in a form that can be rewritten.
         A quick gate leaves this out and says so.
         """
         if self._bench.depth == "quick":
@@ -146,9 +148,12 @@ class Judge:
             return
         draws = self._bench.draws("canary")
         with canary.perturbed(self.auditor, self._bench.target, draws) as copy:
+            if not renumber(copy.reference.folder, draws):
+                words = "the model's tokenizer has a form that cannot be rewritten: its tokens keep their numbers"
+                self._bench.record(Check(name="canary.words", result="skip", detail=words))
             with self._bench.relaunched(copy.reference.folder) as bench:
                 answers = bench.ask(drawn(bench, draws, canary.REQUESTS), bench.target.limits.concurrency)
-            agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "canary")
+                agreed = agreement_checks(answers, bench.vocabulary, self.end_ids, "canary")
             self._conclude([*agreed, *canary.checks(copy, self.auditor, answers)])
 
     def examine(self, answers: Sequence[Answer]) -> list[Check]:

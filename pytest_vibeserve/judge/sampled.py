@@ -16,7 +16,7 @@ from pytest_vibeserve.judge.ratio import binomial_tail
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request, samplings
 
-REQUESTS = {"quick": 12, "full": 72}
+REQUESTS = {"quick": 12, "full": 100}
 LONGEST_ANSWER = {"quick": 28, "full": 64}
 
 

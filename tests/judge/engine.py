@@ -42,6 +42,7 @@ class Faults:
     served: Callable[[Body, Body], Body] = lambda body, reply: reply
     refuse: bool = True
     follows: bool = True
+    keeps_words: bool = False
 
 
 @dataclass
@@ -64,6 +65,7 @@ class Engine:
 
     def __init__(self, target: Target, reference: Reference, vocabulary: Vocabulary, seed: int = 0) -> None:
         self.target, self.vocabulary, self.faults = target, vocabulary, Faults()
+        self.words = vocabulary
         self.checks: list[Check] = []
         self._reference, self._secret = reference, Secret(f"engine {seed}")
         self._purposes: dict[str, int] = {}
@@ -75,7 +77,9 @@ class Engine:
 
     @contextmanager
     def relaunched(self, model: Path) -> Iterator[Engine]:
-        yield Engine(self.target, Reference(model, self.target), self.vocabulary) if self.faults.follows else self
+        relaunched = Engine(self.target, Reference(model, self.target), Vocabulary(model))
+        relaunched.words = self.words if self.faults.keeps_words else relaunched.words
+        yield relaunched if self.faults.follows else self
 
     def record(self, record: Check) -> None:
         self.checks.append(record)
@@ -119,8 +123,8 @@ class Engine:
     def _prompts(self, body: Body) -> list[list[int]]:
         prompt = body["prompt"]
         if isinstance(prompt, str):
-            return [list(self.vocabulary.encode(prompt))]
-        return [list(self.vocabulary.encode(one)) for one in prompt] if isinstance(prompt[0], str) else [prompt]
+            return [list(self.words.encode(prompt))]
+        return [list(self.words.encode(one)) for one in prompt] if isinstance(prompt[0], str) else [prompt]
 
     def _complete(self, bodies: dict[int, Body]) -> dict[int, Any]:
         made: dict[int, list[Sequence_]] = {}
@@ -157,7 +161,7 @@ class Engine:
             known = dict(zip(ids, map(float, values), strict=True))
             sequence.logprobs.append((known[token], list(known.items())))
         sequence.ids.append(token)
-        text = self.vocabulary.decode(sequence.ids)
+        text = self.words.decode(sequence.ids)
         if any(stop in text for stop in body.get("stop", ())) or (token == 1 and not body["ignore_eos"]):
             sequence.reason = "stop"
         elif len(sequence.ids) == body["max_tokens"]:
@@ -175,7 +179,7 @@ class Engine:
 
     def _choice(self, sequence: Sequence_) -> Body:
         body = sequence.body
-        text = self.vocabulary.decode(sequence.ids)
+        text = self.words.decode(sequence.ids)
         places = [text.find(stop) for stop in body.get("stop", ()) if stop in text]
         said: Body = {"index": sequence.index, "finish_reason": sequence.reason}
         said["text"] = text[: min(places)] if places else text

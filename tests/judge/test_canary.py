@@ -36,6 +36,14 @@ def test_a_server_that_answers_from_weights_known_beforehand_is_refused(bound: B
         server.judge.canary()
 
 
+def test_a_server_that_keeps_the_words_it_knew_is_refused(bound: Bind) -> None:
+    server = bound(43)
+    server.engine.depth = "full"
+    server.engine.faults.keeps_words = True
+    with pytest.raises(ContractBroken, match=r"canary\.(text|prompt-ids)"):
+        server.judge.canary()
+
+
 def test_a_quick_gate_says_that_it_left_the_canary_out(bound: Bind) -> None:
     server = bound(42)
     server.judge.canary()

@@ -15,6 +15,7 @@ from pytest_vibeserve.judge.conversation import Conversation
 from pytest_vibeserve.judge.interface import searched
 from pytest_vibeserve.judge.properties import PROPERTIES
 from pytest_vibeserve.judge.refusals import REFUSALS
+from pytest_vibeserve.modalities import wire_of
 from pytest_vibeserve.modalities.text import TextWire
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.server import ExternalServer
@@ -45,7 +46,7 @@ def test_the_starter_over_http_is_judged_honest(
     model = auditor.reference.folder
     with ExternalServer(address) as server:
         bench = Bench(
-            Contract(tiny, model, vocabulary, Secret(), TextWire(tiny, vocabulary), "quick", 1e12),
+            Contract(tiny, model, vocabulary, Secret(), TextWire(tiny, vocabulary), "quick", 1e12, wire_of),
             server,
             checks.append,
         )

@@ -17,6 +17,7 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.crowd import MOVES, Crowd
 from pytest_vibeserve.judge.relations import Prompts
 from pytest_vibeserve.judge.sessions import COUNTS, LONGEST_RUN, longest_run, room
+from pytest_vibeserve.modalities import wire_of
 from pytest_vibeserve.modalities.text import TextWire
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.server import ExternalServer
@@ -60,7 +61,7 @@ def benched(
     checks: list[Check] = []
     model = auditor.reference.folder
     with running(candidate, model) as address, ExternalServer(address) as server:
-        contract = Contract(target, model, vocabulary, Secret(), TextWire(target, vocabulary), depth, 1e12)
+        contract = Contract(target, model, vocabulary, Secret(), TextWire(target, vocabulary), depth, 1e12, wire_of)
         with closing(Bench(contract, server, checks.append)) as bench:
             yield bench, checks
 
