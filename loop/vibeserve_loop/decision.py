@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_vibeserve.statistics import alpha_share
-from vibeserve_loop import lineage
+from vibeserve_loop.ledger import lineage
 from vibeserve_loop.records import Assessment, Decision, Round, Task
 
 SEARCH_ALPHA = 0.04

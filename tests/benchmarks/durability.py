@@ -60,12 +60,12 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
     from pytest_vibeserve.target import load_target
     from vibeserve_loop import resolve
     from vibeserve_loop.engine import Search
-    from vibeserve_loop.events import told_to
-    from vibeserve_loop.history import History
+    from vibeserve_loop.ledger.history import History
+    from vibeserve_loop.ledger.runs import create
     from vibeserve_loop.options import Sinks
     from vibeserve_loop.records import Knobs, Round, Settings
     from vibeserve_loop.roles import Charter, Crew
-    from vibeserve_loop.runs import create
+    from vibeserve_loop.showing.events import told_to
     from vibeserve_loop.workshop import Workshop
     from vibeserve_loop.workspace import Workspace
 

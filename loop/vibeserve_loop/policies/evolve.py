@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from vibeserve_loop import decision, lineage
-from vibeserve_loop.bandit import choose
-from vibeserve_loop.hints import faded, issues_of, ranked
-from vibeserve_loop.population import Member, inspirations, members, of_island, parent
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.hints import faded, issues_of, ranked
+from vibeserve_loop.planning.bandit import choose
+from vibeserve_loop.planning.population import Member, inspirations, members, of_island, parent
 from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
 from vibeserve_loop.roles import Charter
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vibeserve_loop import decision, lineage
-from vibeserve_loop.bandit import choose
-from vibeserve_loop.hints import faded, issues_of, ranked
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.hints import faded, issues_of, ranked
+from vibeserve_loop.planning.bandit import choose
 from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
 from vibeserve_loop.roles import Charter
 
