@@ -33,6 +33,8 @@ class Growing(Generic[State]):
     def __call__(self, rounds: Sequence[Round]) -> State:
         """The state after these rounds; not to be changed, and not to be kept beyond the next call."""
         whole, mine = tuple(rounds), self._mine
+        if whole is mine.seen:
+            return mine.state
         # Rounds that are the very same objects compare without a look inside.
         if whole[: len(mine.seen)] != mine.seen:
             mine.seen, mine.state = (), self._begin()
@@ -56,6 +58,7 @@ class Facts:
     finals: list[Round] = field(default_factory=list)
     on_base: dict[int, list[Round]] = field(default_factory=dict)
     turns: int = 0
+    alpha: float = 0.0
     seconds: float = 0.0
     shortest_gate_s: float = math.inf
     usd: float = 0.0
@@ -81,11 +84,19 @@ def take_in(facts: Facts, record: Round) -> None:
         facts.on_base.setdefault(record.task.base, []).append(record)
         if ruling != "void":
             facts.judged.append(record)
+            facts.alpha += _alpha(record)
     _rank(facts, record)
     if kind in ("starter", "work") and ruling not in ("void", "pending"):
         facts.trees[record.tree] = record.round
         if record.sketch:
             facts.sources[record.sketch.digest] = record.round
+
+
+def _alpha(record: Round) -> float:
+    compared = record.assessment.comparison if record.assessment else None
+    if compared:
+        return (1 - compared.confidence) / 2
+    return (record.task.alpha or 0.0) if record.decision.ruling == "pending" else 0.0
 
 
 def _rank(facts: Facts, record: Round) -> None:

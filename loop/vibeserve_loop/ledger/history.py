@@ -17,17 +17,15 @@ class History:
     """The rounds of a run, in order; `note` says what was mended when the file was read."""
 
     def __init__(self, path: Path, *, repair: bool) -> None:
-        """Read the file, which may be missing; with `repair` a torn last line is cut off, otherwise only left out."""
+        """Read the file, which may be missing; with `repair` a torn last line is cut off, otherwise only left out.
+
+        `rounds` are all that are finished, the same object until the next is appended.
+        """
         self.path = path
         self.note = ""
-        self._rounds: list[Round] = []
+        self.rounds: tuple[Round, ...] = ()
         self._shelf = Shelf()
         self._read(repair)
-
-    @property
-    def rounds(self) -> tuple[Round, ...]:
-        """Every finished round."""
-        return tuple(self._rounds)
 
     def append(self, record: Round) -> None:
         """Add one round, on disk before this returns; InfrastructureError leaves the file as it was."""
@@ -38,7 +36,7 @@ class History:
             raise InfrastructureError(
                 f"cannot write {self.path}: {error.strerror}; nothing is lost: free some space and resume"
             ) from error
-        self._rounds.append(self._shelf.kept(record))
+        self.rounds = (*self.rounds, self._shelf.kept(record))
 
     def _write(self, line: bytes) -> None:
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -58,11 +56,11 @@ class History:
     def _read(self, repair: bool) -> None:
         data = self.path.read_bytes() if self.path.is_file() else b""
         whole, _, torn = data.rpartition(b"\n")
-        for number, line in enumerate(whole.split(b"\n") if whole else []):
-            self._rounds.append(self._shelf.kept(self._parsed(line, number)))
+        lines = whole.split(b"\n") if whole else []
+        self.rounds = tuple(self._shelf.kept(self._parsed(line, number)) for number, line in enumerate(lines))
         if not torn:
             return
-        self.note = f"the last line of {self.path} was torn and is dropped: round {len(self._rounds)} runs again"
+        self.note = f"the last line of {self.path} was torn and is dropped: round {len(self.rounds)} runs again"
         if repair:
             with self.path.open("r+b") as stream:
                 stream.truncate(len(data) - len(torn))

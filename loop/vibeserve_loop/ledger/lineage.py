@@ -54,6 +54,11 @@ def judged_work(rounds: Sequence[Round]) -> tuple[Round, ...]:
     return tuple(facts_of(rounds).judged)
 
 
+def alpha_spent(rounds: Sequence[Round]) -> float:
+    """The chance of a wrong "better" that the rounds of work have taken, those under way by what they were promised."""
+    return facts_of(rounds).alpha
+
+
 def turns(rounds: Sequence[Round]) -> int:
     """How many rounds of work there were but for a gate's voids, which must not change what is drawn."""
     return facts_of(rounds).turns
