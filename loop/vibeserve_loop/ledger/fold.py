@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -99,19 +99,25 @@ def _alpha(record: Round) -> float:
     return (record.task.alpha or 0.0) if record.decision.ruling == "pending" else 0.0
 
 
+def log_gain(record: Round, known: Mapping[int, float]) -> float | None:
+    """Logarithm of the gain over the starter of correct code, given those of earlier rounds; None for any other."""
+    kind, found = record.task.kind, record.assessment
+    if kind == "starter" and record.decision.ruling == "accept":
+        return 0.0
+    if kind != "work" or found is None or found.outcome != "accepted":
+        return None
+    own = math.log(max(found.comparison.gain, LEAST_GAIN)) if found.comparison else 0.0
+    return known.get(record.task.base, 0.0) + own
+
+
 def _rank(facts: Facts, record: Round) -> None:
-    """Logarithmic gains over the starter of all correct code, and the best that was kept, the latest of equals."""
-    accepted = record.decision.ruling == "accept"
-    if record.task.kind == "starter" and accepted:
-        facts.log_gains[record.round] = 0.0
-    elif record.task.kind == "work" and record.assessment and record.assessment.outcome == "accepted":
-        compared = record.assessment.comparison
-        own = math.log(max(compared.gain, LEAST_GAIN)) if compared else 0.0
-        facts.log_gains[record.round] = facts.log_gains.get(record.task.base, 0.0) + own
-    else:
+    """Gains of all correct code, and the best that was kept, the latest of equals."""
+    gained = log_gain(record, facts.log_gains)
+    if gained is None:
         return
-    place = (facts.log_gains[record.round], record.round)
-    if accepted and (facts.best is None or place > facts.best):
+    facts.log_gains[record.round] = gained
+    place = (gained, record.round)
+    if record.decision.ruling == "accept" and (facts.best is None or place > facts.best):
         facts.best = place
 
 

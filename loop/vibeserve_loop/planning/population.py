@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import Measurement
 from pytest_vibeserve.target import Objective
-from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.fold import Growing, log_gain
 from vibeserve_loop.records import Knobs, Round
 
 UNITS = "as measured"
@@ -26,21 +26,31 @@ class Member:
     values: tuple[Measurement | None, ...]
 
 
-def members(rounds: Sequence[Round], objectives: Sequence[Objective]) -> tuple[Member, ...]:
+class Population:
     """The starter and all correct work, in order; with several objectives the fitness is the mean over them."""
-    logs = lineage.log_gains(rounds)
-    first = next(iter(logs), None)
-    if first is None:
-        return ()
-    wanted = objectives[1:]
-    origin = _values(rounds[first], objectives)
-    found = []
-    for number, log in logs.items():
-        values = _values(rounds[number], objectives)
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        """Take what is measured, the headline first."""
+        self._objectives = tuple(objectives)
+        self.members: list[Member] = []
+        self._logs: dict[int, float] = {}
+
+    def take_in(self, record: Round) -> None:
+        """Add one round."""
+        log = log_gain(record, self._logs)
+        if log is None:
+            return
+        self._logs[record.round] = log
+        values = _values(record, self._objectives)
+        origin = self.members[0].values if self.members else values
         others = [_log_gain(v, o) for v, o in zip(values[1:], origin[1:], strict=True)]
-        fitness = (log + sum(others)) / (1 + len(wanted))
-        found.append(Member(number, rounds[number].task.island, fitness, values))
-    return tuple(found)
+        fitness = (log + sum(others)) / (1 + len(others))
+        self.members.append(Member(record.round, record.task.island, fitness, values))
+
+
+def population_of(objectives: Sequence[Objective]) -> Growing[Population]:
+    """The fold of rounds into their population."""
+    return Growing(lambda: Population(objectives), Population.take_in)
 
 
 def of_island(every: Sequence[Member], island: int, worked: int, knobs: Knobs) -> tuple[Member, ...]:

@@ -59,7 +59,7 @@ class PlainPolicy:
         queue.exhausted |= record.work is not None and record.work.exhausted and queue.best is not None
         if queue.best is None:
             queue.best = record
-        elif not _nobodys(record):
+        elif not (queue.exhausted or _nobodys(record)):
             self._worked(queue, record.task.issues[0].name)
         if not queue.open:
             queue.open = self._filed(queue.best, queue.blocked)
