@@ -12,8 +12,8 @@ from typing import Literal
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
 from pytest_vibeserve.report import Report, read_report, write_atomically
 from pytest_vibeserve.target import Target
-from vibeserve_loop.devices import Device
-from vibeserve_loop.processes import Finished, Place, run_tethered
+from vibeserve_loop.machine.devices import Device
+from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.review import TIMES, look_over
 

@@ -7,10 +7,10 @@ from importlib.resources import files
 from string import Template
 
 from pytest_vibeserve.target import Target
-from vibeserve_loop import lineage
 from vibeserve_loop.decision import gain_text
-from vibeserve_loop.hints import told_insight
-from vibeserve_loop.orders import steering
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.hints import told_insight
+from vibeserve_loop.ledger.orders import steering
 from vibeserve_loop.records import Round, Task
 from vibeserve_loop.roles import Brief
 

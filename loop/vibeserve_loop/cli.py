@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pytest_vibeserve.errors import ExitCode, VibeserveError
-from vibeserve_loop.ctl_options import ctl
+from vibeserve_loop.commands.ctl_options import ctl
 from vibeserve_loop.options import RUNS, knobs, limits, sinks, sinks_of
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
@@ -24,7 +24,7 @@ GATE = click.option("--gate-command", default="", hidden=True, help="Start the g
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Search for a server that fits one model, one machine and one workload; the gate decides what counts."""
-    from vibeserve_loop.config import configure
+    from vibeserve_loop.commands.config import configure
 
     configure(ctx, Path.cwd())
 
@@ -52,8 +52,8 @@ def cli(ctx: click.Context) -> None:
 @JSON
 def run(runs: Path, as_json: bool, gate_command: str, **asked: object) -> ExitCode:
     """Start a run on TARGET and carry it through."""
-    from vibeserve_loop.follow import follow
-    from vibeserve_loop.start import new_run, request_of
+    from vibeserve_loop.commands.follow import follow
+    from vibeserve_loop.commands.start import new_run, request_of
 
     where = sinks_of(asked)
     return follow(
@@ -69,9 +69,9 @@ def run(runs: Path, as_json: bool, gate_command: str, **asked: object) -> ExitCo
 @JSON
 def resume(run: str | None, runs: Path, as_json: bool, **asked: object) -> ExitCode:
     """Go on with RUN (default: the latest); budgets that are given hold from now on."""
-    from vibeserve_loop.ctl import go_on
-    from vibeserve_loop.follow import follow
-    from vibeserve_loop.runs import find_run
+    from vibeserve_loop.commands.ctl import go_on
+    from vibeserve_loop.commands.follow import follow
+    from vibeserve_loop.ledger.runs import find_run
 
     where, folder = sinks_of(asked), find_run(run, runs)
     return follow(folder, where, as_json, before=lambda: go_on(folder, asked))
@@ -83,8 +83,8 @@ def resume(run: str | None, runs: Path, as_json: bool, **asked: object) -> ExitC
 @JSON
 def log(run: str | None, runs: Path, as_json: bool) -> None:
     """List the rounds of RUN (default: the latest)."""
-    from vibeserve_loop.runs import find_run
-    from vibeserve_loop.views import show_log
+    from vibeserve_loop.commands.views import show_log
+    from vibeserve_loop.ledger.runs import find_run
 
     show_log(find_run(run, runs), as_json=as_json)
 
@@ -96,8 +96,8 @@ def log(run: str | None, runs: Path, as_json: bool) -> None:
 @JSON
 def show(number: int, run: str | None, runs: Path, as_json: bool) -> None:
     """Show one ROUND: why it was kept or not, its measurements, its patch."""
-    from vibeserve_loop.runs import find_run
-    from vibeserve_loop.views import show_round
+    from vibeserve_loop.commands.views import show_round
+    from vibeserve_loop.ledger.runs import find_run
 
     show_round(find_run(run, runs), number, as_json=as_json)
 
@@ -106,7 +106,7 @@ def show(number: int, run: str | None, runs: Path, as_json: bool) -> None:
 @JSON
 def list_names(as_json: bool) -> None:
     """List targets, agents, policies, sandboxes and skills."""
-    from vibeserve_loop.views import show_names
+    from vibeserve_loop.commands.views import show_names
 
     show_names(as_json=as_json)
 
@@ -121,8 +121,8 @@ def list_names(as_json: bool) -> None:
 @JSON
 def compare(runs: Path, as_json: bool, gate_command: str, candidates: tuple[str, ...], **asked: object) -> None:
     """Compare CANDIDATES with the first of them: folders, baselines' names, RUN:ROUND or RUN:COMMIT."""
-    from vibeserve_loop.compare import Question, names_of
-    from vibeserve_loop.compare import compare as do_compare
+    from vibeserve_loop.commands.compare import Question, names_of
+    from vibeserve_loop.commands.compare import compare as do_compare
 
     command = tuple(shlex.split(gate_command))
     question = Question(names=names_of(candidates), runs=runs, gate_command=command, **asked)  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def compare(runs: Path, as_json: bool, gate_command: str, candidates: tuple[str,
 @JSON
 def validate(target: str, profile: str, gate_command: str, as_json: bool) -> ExitCode:
     """Test the contract of TARGET: does its starter pass, and do built-in faults fail?"""
-    from vibeserve_loop.validate import validate as do_validate
+    from vibeserve_loop.validation.validate import validate as do_validate
 
     return do_validate(target, profile, tuple(shlex.split(gate_command)), as_json=as_json)
 
@@ -145,7 +145,7 @@ def validate(target: str, profile: str, gate_command: str, as_json: bool) -> Exi
 @JSON
 def doctor(as_json: bool) -> ExitCode:
     """Look at this machine: what works, what is missing, and how to get it."""
-    from vibeserve_loop.doctor import examine
+    from vibeserve_loop.commands.doctor import examine
 
     return examine(as_json=as_json)
 
@@ -156,7 +156,7 @@ def doctor(as_json: bool) -> ExitCode:
 @click.option("--like", default="tiny_llama", show_default=True, metavar="TARGET", help="What it begins as a copy of.")
 def init(name: str, into: Path, like: str) -> None:
     """Make a new target called NAME, ready to be changed."""
-    from vibeserve_loop.scaffold import scaffold
+    from vibeserve_loop.commands.scaffold import scaffold
 
     folder = scaffold(name, into, like)
     click.echo(f"{folder} is made; check it with: vibeserve-loop validate {folder}")
@@ -168,8 +168,8 @@ def init(name: str, into: Path, like: str) -> None:
 @RUNS
 def export(run: str, folder: Path, runs: Path) -> None:
     """Write the winner of RUN, with its evidence, to DIR."""
-    from vibeserve_loop.export import export as do_export
-    from vibeserve_loop.runs import find_run
+    from vibeserve_loop.commands.export import export as do_export
+    from vibeserve_loop.ledger.runs import find_run
 
     done = do_export(find_run(run, runs), folder)
     click.echo(f"{done} holds the winner; its REPRODUCE.md says how to serve and judge it")
@@ -184,8 +184,8 @@ def export(run: str, folder: Path, runs: Path) -> None:
 @JSON
 def regrade(run: str | None, runs: Path, gate_command: str, as_json: bool, **asked: str) -> ExitCode:
     """Judge the stored candidates of RUN again, under the suite as it is now; no agent is asked."""
-    from vibeserve_loop.regrade import regrade as do_regrade
-    from vibeserve_loop.runs import find_run
+    from vibeserve_loop.commands.regrade import regrade as do_regrade
+    from vibeserve_loop.ledger.runs import find_run
 
     command = tuple(shlex.split(gate_command))
     return do_regrade(find_run(run, runs), asked["target"], asked["depth"], command, as_json=as_json)
@@ -203,7 +203,7 @@ def config_show(as_json: bool) -> None:
     import json
     import os
 
-    from vibeserve_loop.config import show as shown
+    from vibeserve_loop.commands.config import show as shown
 
     for found in shown(cli, Path.cwd(), os.environ):
         name = f"{found.command}.{found.option}" if found.command != "environment" else found.option
@@ -228,10 +228,12 @@ def _elsewhere(name: str, module: str, text: str) -> None:
 
 
 _elsewhere(
-    "mcp", "vibeserve_loop.mcp_server", "Serve the issue board and the gate to agents by the Model Context Protocol."
+    "mcp",
+    "vibeserve_loop.broker.mcp_server",
+    "Serve the issue board and the gate to agents by the Model Context Protocol.",
 )
-_elsewhere("submit", "vibeserve_loop.submit", "Hand in edits to a run that waits for them.")
-_elsewhere("report", "vibeserve_loop.html_report", "Write one HTML page about a run.")
+_elsewhere("submit", "vibeserve_loop.commands.submit", "Hand in edits to a run that waits for them.")
+_elsewhere("report", "vibeserve_loop.commands.html_report", "Write one HTML page about a run.")
 
 
 def main() -> None:

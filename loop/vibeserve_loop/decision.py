@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_vibeserve.statistics import alpha_share
-from vibeserve_loop import lineage
+from vibeserve_loop.ledger import lineage
 from vibeserve_loop.records import Assessment, Decision, Round, Task
 
 SEARCH_ALPHA = 0.04
@@ -27,10 +27,7 @@ def alpha_for(task: Task, rounds: Sequence[Round], max_rounds: int | None) -> fl
         return FINALS_ALPHA * 0.5 ** (1 + before)
     if task.kind != "work":
         return None
-    judged = [r.assessment.comparison for r in lineage.judged_work(rounds) if r.assessment]
-    promised = sum(r.task.alpha or 0.0 for r in lineage.judged_work(rounds) if r.decision.ruling == "pending")
-    spent = sum((1 - found.confidence) / 2 for found in judged if found)
-    left = max(LEAST_ALPHA, SEARCH_ALPHA - spent - promised)
+    left = max(LEAST_ALPHA, SEARCH_ALPHA - lineage.alpha_spent(rounds))
     number = 1 + len(lineage.judged_work(rounds))
     if max_rounds is None:
         return min(alpha_share(number, SEARCH_ALPHA), left / 2)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from vibeserve_loop import lineage, orders
+from vibeserve_loop.ledger import lineage, orders
 from vibeserve_loop.overlap import SIDE_BY_SIDE, Overlap
 from vibeserve_loop.records import Decision, Order, Round, Step, Task
 from vibeserve_loop.roles import Policy

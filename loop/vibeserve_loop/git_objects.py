@@ -120,7 +120,9 @@ class GitObjects:
             if entry.mode == LINK:
                 os.symlink(self._read(entry.sha), path)
             else:
-                _put(path, self._read(entry.sha), 0o755 if entry.mode == PROGRAM else 0o644)
+                # What is new is written where it belongs: nothing but an unfinished round or a marked move can be torn.
+                half = "" if os.path.lexists(path) else os.fsdecode(path)
+                _put(path, self._read(entry.sha), 0o755 if entry.mode == PROGRAM else 0o644, half=half)
 
     def _differs(self, entry: Entry, path: bytes) -> bool:
         try:
@@ -194,12 +196,13 @@ def _content(path: bytes) -> bytes:
 
 
 def _put(path: bytes, data: bytes, mode: int = 0o644, *, half: str = "") -> None:
-    """Write a file in one step: whole, or not at all; `half` is its name until it is whole."""
+    """Write a file in one step: whole, or not at all; `half` is its name until it is whole, which may be its own."""
     before = os.fsencode(half) or path + b"." + secrets.token_hex(4).encode()
     handle = os.open(before, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with open(handle, "wb") as stream:
         stream.write(data)
-    os.replace(before, path)
+    if before != path:
+        os.replace(before, path)
 
 
 def _remove(path: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Groups of command line options that several commands share; nothing but click is imported here."""
+"""Options that several commands or parts share; nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from pytest_vibeserve.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
@@ -74,3 +76,16 @@ def knobs_given(asked: Mapping[str, Any]) -> dict[str, Any]:
     names = [name.removeprefix("--").replace("-", "_") for name, _, _ in KNOBS]
     given = {name: asked[name] for name in names if asked.get(name) is not None}
     return {**given, "objectives": tuple(asked.get("objectives", ()))}
+
+
+def number(name: str, word: str, default: float | None) -> float | None:
+    """An option's number; an empty word is the default; UsageError when it is none, or not above 0."""
+    if not word:
+        return default
+    try:
+        found = float(word)
+    except ValueError:
+        found = -1.0
+    if not found > 0:
+        raise UsageError(f"{name}={word} is no number above 0")
+    return found

@@ -19,9 +19,10 @@ from pydantic import ValidationError
 
 from pytest_vibeserve.errors import VibeserveError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop import decision, processes
-from vibeserve_loop.novelty import Made, without_gate
-from vibeserve_loop.orders import in_force
+from vibeserve_loop import decision
+from vibeserve_loop.ledger.orders import in_force
+from vibeserve_loop.machine import processes
+from vibeserve_loop.planning.novelty import Made, without_gate
 from vibeserve_loop.records import Round, Step, Task
 from vibeserve_loop.schedule import next_task
 from vibeserve_loop.turn import Turn, known_to

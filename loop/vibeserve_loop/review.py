@@ -15,7 +15,7 @@ from pytest_vibeserve.errors import InfrastructureError
 from pytest_vibeserve.report import write_atomically
 from pytest_vibeserve.scan import scan
 from pytest_vibeserve.source_tree import entries, is_binary
-from vibeserve_loop.processes import Place, run_tethered
+from vibeserve_loop.machine.processes import Place, run_tethered
 from vibeserve_loop.records import Opinion
 
 QUESTION = "{question}"

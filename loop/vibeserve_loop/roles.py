@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from pytest_vibeserve.target import Objective, Target
-from vibeserve_loop.processes import Finished
+from vibeserve_loop.machine.processes import Finished
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Knobs, Round, Task
 from vibeserve_loop.skills import Technique
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from vibeserve_loop import lineage
-from vibeserve_loop.fold import facts_of
-from vibeserve_loop.orders import in_force
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.accounts import kept_back_s
+from vibeserve_loop.ledger.fold import facts_of
+from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.records import Budget, Round, Settings, Task
 from vibeserve_loop.roles import Policy
-
-FULL_OVER_QUICK = 4.5
-"""How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
 
 
 def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Task | None:
@@ -50,13 +47,6 @@ def promotion_fits(rounds: Sequence[Round], budget: Budget) -> bool:
         return True
     needed_s = _last_quick_s(rounds) + 2 * kept_back_s(rounds, budget)
     return lineage.seconds(rounds) + needed_s < budget.max_hours * 3600
-
-
-def kept_back_s(rounds: Sequence[Round], budget: Budget) -> float:
-    """Seconds of the budget that the final gate is expected to need; half of it at most, or nothing would be found."""
-    shortest_s = facts_of(rounds).shortest_gate_s
-    expected_s = FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
-    return expected_s if budget.max_hours is None else min(expected_s, budget.max_hours * 1800)
 
 
 def _last_quick_s(rounds: Sequence[Round]) -> float:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop import decision, lineage, orders
-from vibeserve_loop.novelty import without_gate
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage, orders
+from vibeserve_loop.planning.novelty import without_gate
 from vibeserve_loop.records import Decision, Round, Step
 from vibeserve_loop.roles import Policy
 from vibeserve_loop.schedule import promotion_fits

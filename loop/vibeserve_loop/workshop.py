@@ -11,21 +11,22 @@ from typing import Literal
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.target import Target
-from vibeserve_loop import decision, lineage
+from vibeserve_loop import decision
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
-from vibeserve_loop.broker import Broker
-from vibeserve_loop.broker_visits import Allowance
-from vibeserve_loop.devices import WHOLE, Devices
-from vibeserve_loop.history import History
-from vibeserve_loop.novelty import EXACT, Made, sketch
-from vibeserve_loop.orders import in_force
-from vibeserve_loop.plan_answer import read_answer
-from vibeserve_loop.plan_brief import write_plan_brief
+from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.history import History
+from vibeserve_loop.ledger.orders import in_force
+from vibeserve_loop.ledger.runs import RunFolder
+from vibeserve_loop.machine.devices import WHOLE, Devices
+from vibeserve_loop.planning.answer import read_answer
+from vibeserve_loop.planning.novelty import EXACT, Made, sketch
+from vibeserve_loop.planning.plan_brief import write_plan_brief
 from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Round, Settings, Sketch, Task
 from vibeserve_loop.roles import Agent, Crew, Desk, Sandbox
-from vibeserve_loop.runs import RunFolder
 from vibeserve_loop.turn import NO_CODE, Turn
 from vibeserve_loop.workspace import Commit, Workspace
 

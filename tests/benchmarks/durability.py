@@ -60,12 +60,12 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
     from pytest_vibeserve.target import load_target
     from vibeserve_loop import resolve
     from vibeserve_loop.engine import Search
-    from vibeserve_loop.events import told_to
-    from vibeserve_loop.history import History
+    from vibeserve_loop.ledger.history import History
+    from vibeserve_loop.ledger.runs import create
     from vibeserve_loop.options import Sinks
     from vibeserve_loop.records import Knobs, Round, Settings
     from vibeserve_loop.roles import Charter, Crew
-    from vibeserve_loop.runs import create
+    from vibeserve_loop.showing.events import told_to
     from vibeserve_loop.workshop import Workshop
     from vibeserve_loop.workspace import Workspace
 
@@ -107,9 +107,9 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
     }
 
 
-def bare_mb() -> float:
-    """Peak memory of an interpreter that does nothing."""
-    code = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+def bare_mb(first: str) -> float:
+    """Peak memory of an interpreter that does nothing but to import that."""
+    code = f"import {first}, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) / 1024
 
 
@@ -131,12 +131,12 @@ def main() -> None:
         if options.one:
             print(json.dumps(measure(options.one, options.policy, Path(scratch))))
             return
-    bare = bare_mb()
-    print(f"{options.policy}; bare interpreter {bare:.1f} MB; fsync here {fsync_ms():.2f} ms")
+    bare, git = bare_mb("sys"), bare_mb("git")
+    print(f"{options.policy}; bare interpreter {bare:.1f} MB, with GitPython {git:.1f} MB; fsync here {fsync_ms():.2f} ms")
     for count in options.rounds:
         command = [sys.executable, __file__, "--one", str(count), "--policy", options.policy]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        found["MB beyond bare"] = found["peak MB"] - bare
+        found |= {"MB beyond bare": found["peak MB"] - bare, "beyond git": found["peak MB"] - git}
         print("  ".join(f"{name} {value:.2f}" for name, value in found.items()))
 
 

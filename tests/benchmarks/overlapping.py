@@ -24,12 +24,12 @@ from round_lab import assessed  # noqa: E402
 
 from pytest_vibeserve.target import load_target  # noqa: E402
 from vibeserve_loop import resolve  # noqa: E402
-from vibeserve_loop.devices import Device, Devices  # noqa: E402
 from vibeserve_loop.engine import Search  # noqa: E402
-from vibeserve_loop.history import History  # noqa: E402
+from vibeserve_loop.ledger.history import History  # noqa: E402
+from vibeserve_loop.ledger.runs import create  # noqa: E402
+from vibeserve_loop.machine.devices import Device, Devices  # noqa: E402
 from vibeserve_loop.records import AgentResult, Knobs, Round, Settings  # noqa: E402
 from vibeserve_loop.roles import Charter, Crew  # noqa: E402
-from vibeserve_loop.runs import create  # noqa: E402
 from vibeserve_loop.workshop import Workshop  # noqa: E402
 from vibeserve_loop.workspace import Workspace  # noqa: E402
 

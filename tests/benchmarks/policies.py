@@ -30,14 +30,14 @@ from pytest_vibeserve.insight import Insight  # noqa: E402
 from pytest_vibeserve.report import Comparison, Hint, Measurement  # noqa: E402
 from pytest_vibeserve.target import Target, load_target  # noqa: E402
 from vibeserve_loop import lineage, resolve  # noqa: E402
-from vibeserve_loop.accounts import account  # noqa: E402
 from vibeserve_loop.engine import Search  # noqa: E402
-from vibeserve_loop.history import History  # noqa: E402
-from vibeserve_loop.planner import propose_by_rule  # noqa: E402
-from vibeserve_loop.plans import plans  # noqa: E402
+from vibeserve_loop.ledger.accounts import account  # noqa: E402
+from vibeserve_loop.ledger.history import History  # noqa: E402
+from vibeserve_loop.ledger.runs import create  # noqa: E402
+from vibeserve_loop.planning.planner import propose_by_rule  # noqa: E402
+from vibeserve_loop.planning.plans import plans  # noqa: E402
 from vibeserve_loop.records import AgentResult, Assessment, Knobs, Round, Settings  # noqa: E402
 from vibeserve_loop.roles import Charter, Crew  # noqa: E402
-from vibeserve_loop.runs import create  # noqa: E402
 from vibeserve_loop.skills import Technique, techniques_for  # noqa: E402
 from vibeserve_loop.workshop import Workshop  # noqa: E402
 from vibeserve_loop.workspace import Workspace  # noqa: E402

@@ -21,11 +21,11 @@ from pytest_vibeserve.errors import VibeserveError
 from pytest_vibeserve.target import load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import Gate
-from vibeserve_loop.broker import Broker
-from vibeserve_loop.issues import Issues
+from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.ledger.runs import RunFolder
+from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.records import Assessment, Decision, Round, Task
 from vibeserve_loop.roles import Brief, Desk
-from vibeserve_loop.runs import RunFolder
 
 ENDPOINT = Path(__file__).with_name("model_endpoint.py")
 

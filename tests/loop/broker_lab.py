@@ -14,11 +14,11 @@ from loop_lab import GATE, Lab
 
 from pytest_vibeserve.target import load_target
 from vibeserve_loop.assess import Gate
-from vibeserve_loop.broker import Broker
-from vibeserve_loop.broker_link import Link, Ticket, find_link
-from vibeserve_loop.broker_visits import Allowance
-from vibeserve_loop.issues import Issues
-from vibeserve_loop.runs import RunFolder
+from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.broker.link import Link, Ticket, find_link
+from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.ledger.runs import RunFolder
+from vibeserve_loop.planning.issues import Issues
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

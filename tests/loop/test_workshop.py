@@ -6,7 +6,7 @@ from loop_lab import Lab
 
 ASKER = '''
 import json, os, pathlib, sys
-from vibeserve_loop.broker_link import find_link
+from vibeserve_loop.broker.link import find_link
 from vibeserve_loop.proposals import Item
 from vibeserve_loop.records import AgentResult
 
@@ -72,7 +72,7 @@ def test_a_planner_sees_the_board_and_may_not_run_the_gate(lab: Lab) -> None:
     (lab.folder / "planner.py").write_text(
         """
 import json
-from vibeserve_loop.broker_link import find_link
+from vibeserve_loop.broker.link import find_link
 from vibeserve_loop.proposals import Item
 from vibeserve_loop.records import AgentResult
 

@@ -22,7 +22,7 @@ from pytest_vibeserve.modalities import Judging, judge_of
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Target, load_target
 from pytest_vibeserve.workload import Request, Secret, Vocabulary
-from vibeserve_loop.own_faults import ZOO, made, read_zoo
+from vibeserve_loop.validation.own_faults import ZOO, made, read_zoo
 
 SERVERS = Path(__file__).resolve().parent / "servers"
 STARTUP_S = 60.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vibeserve_loop.deep_session import Model, deep_worked
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.tool_loop.deep_session import Model, deep_worked
 from vibeserve_loop.tool_loop.session import caps_of
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from vibeserve_loop.endings import AgentStopped, Session, given_up, spent
-from vibeserve_loop.equipment import equipped
-from vibeserve_loop.handover import Handover
+from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
+from vibeserve_loop.desk.equipment import equipped
+from vibeserve_loop.desk.handover import Handover
+from vibeserve_loop.options import number
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
-from vibeserve_loop.tool_loop.limits import number
 
 POLL_S = 0.2
 USUAL_HOURS = 72.0

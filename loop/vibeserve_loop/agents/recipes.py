@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.plans import Plan, left_over
+from vibeserve_loop.planning.plans import Plan, left_over
 from vibeserve_loop.records import AgentResult, Spend
 from vibeserve_loop.roles import Brief, Desk, Job
 from vibeserve_loop.skills import Technique, techniques_for

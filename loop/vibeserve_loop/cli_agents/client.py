@@ -11,7 +11,7 @@ from typing import Any
 from acp import schema
 from acp.exceptions import RequestError
 
-from vibeserve_loop.endings import AgentStopped
+from vibeserve_loop.desk.endings import AgentStopped
 from vibeserve_loop.roles import Desk
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import Tokens

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop.broker_link import Link, find_link
+from vibeserve_loop.broker.link import Link, find_link
 from vibeserve_loop.cli_agents.enclosure import Walls, enclosed, walled
 from vibeserve_loop.cli_agents.event_lines import KEEP_A_CAP, TAKE_SERVERS, WORDS, Ask
 from vibeserve_loop.cli_agents.headless import heard
 from vibeserve_loop.cli_agents.leashed import Spot
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environment
-from vibeserve_loop.endings import AgentStopped, Session, given_up
-from vibeserve_loop.equipment import equipped
+from vibeserve_loop.desk.endings import AgentStopped, Session, given_up
+from vibeserve_loop.desk.equipment import equipped
+from vibeserve_loop.desk.secrecy import leaked, masked
 from vibeserve_loop.roles import Brief, Desk
-from vibeserve_loop.secrecy import leaked, masked
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
 from vibeserve_loop.tool_loop.session import Caps, caps_of, limits_of

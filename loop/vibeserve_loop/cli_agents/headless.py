@@ -12,7 +12,7 @@ from typing import Any
 from vibeserve_loop.cli_agents.event_lines import READERS, Heard, Reader
 from vibeserve_loop.cli_agents.leashed import last_words, leashed
 from vibeserve_loop.cli_agents.talk import Start, Talk, ended, limit_is_told
-from vibeserve_loop.endings import AgentStopped, Session
+from vibeserve_loop.desk.endings import AgentStopped, Session
 from vibeserve_loop.roles import Brief
 
 MOST_STRAYS = 200

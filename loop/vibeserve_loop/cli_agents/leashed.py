@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vibeserve_loop.endings import AgentStopped
-from vibeserve_loop.processes import TETHER
+from vibeserve_loop.desk.endings import AgentStopped
+from vibeserve_loop.machine.processes import TETHER
 
 GRACE_S = "2"
 LINE_BYTES = 64 * 2**20

@@ -10,11 +10,11 @@ import acp
 from acp import schema
 from acp.exceptions import RequestError
 
-from vibeserve_loop.broker_link import Link
+from vibeserve_loop.broker.link import Link
 from vibeserve_loop.cli_agents.client import LoopClient
 from vibeserve_loop.cli_agents.leashed import LINE_BYTES, last_words, leashed, pumped
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, ended, limit_is_told, server_environment
-from vibeserve_loop.endings import AgentStopped, Ending, Session
+from vibeserve_loop.desk.endings import AgentStopped, Ending, Session
 from vibeserve_loop.roles import Brief
 from vibeserve_loop.tool_loop.prices import Tokens
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vibeserve_loop.broker_link import SOCKET_VARIABLE, TOKEN_VARIABLE, Link
+from vibeserve_loop.broker.link import SOCKET_VARIABLE, TOKEN_VARIABLE, Link
 from vibeserve_loop.cli_agents.leashed import Spot
-from vibeserve_loop.endings import AgentStopped, Session, given_up, spent
+from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
 from vibeserve_loop.roles import Desk
 from vibeserve_loop.tool_loop.limits import Account
 
 SUMMARY_CHARACTERS = 400
-SERVER = ("-P", "-m", "vibeserve_loop.mcp_server")
+SERVER = ("-P", "-m", "vibeserve_loop.broker.mcp_server")
 LIMIT_MARKS = ("429", "rate limit", "rate_limit", "quota", "too many requests", "usage limit", "overloaded")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vibeserve_loop import decision, lineage
-from vibeserve_loop.bandit import choose
-from vibeserve_loop.hints import issues_of
-from vibeserve_loop.planner import chances, propose_by_rule
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.hints import issues_of
+from vibeserve_loop.planning.bandit import choose
+from vibeserve_loop.planning.planner import chances, propose_by_rule
 from vibeserve_loop.proposals import Proposal
 from vibeserve_loop.records import Assessment, Decision, Round, Task
 from vibeserve_loop.roles import Charter

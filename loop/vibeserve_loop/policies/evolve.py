@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from vibeserve_loop import decision, lineage
-from vibeserve_loop.bandit import choose
-from vibeserve_loop.hints import faded, issues_of, ranked
-from vibeserve_loop.population import Member, inspirations, members, of_island, parent
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.hints import faded, issues_of, ranked
+from vibeserve_loop.planning.bandit import choose
+from vibeserve_loop.planning.population import Member, inspirations, of_island, parent, population_of
 from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
 from vibeserve_loop.roles import Charter
 
@@ -22,13 +23,14 @@ class EvolvePolicy:
     def __init__(self, charter: Charter | None = None) -> None:
         """Take the knobs and the objectives."""
         self._charter = charter or Charter()
+        self._population = population_of(self._charter.objectives)
 
     def propose(self, rounds: Sequence[Round]) -> Task | None:
         """A child of a drawn parent; None after `patience` rounds without a gain, or when every parent is exhausted."""
         knobs = self._charter.knobs
         work = [r for r in rounds if r.task.kind == "work"]
         spent = {r.task.base for r in work if r.work and r.work.exhausted}
-        every = members(rounds, self._charter.objectives)
+        every = self._population(rounds).members
         if not every or lineage.fruitless(rounds) >= knobs.patience:
             return None
         turn = lineage.turns(rounds)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from vibeserve_loop import decision, lineage
-from vibeserve_loop.bandit import choose
-from vibeserve_loop.hints import faded, issues_of, ranked
+from vibeserve_loop import decision
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.fold import Growing
+from vibeserve_loop.ledger.hints import faded, issues_of, ranked
+from vibeserve_loop.planning.bandit import choose
 from vibeserve_loop.records import Assessment, Decision, Issue, Round, Task
 from vibeserve_loop.roles import Charter
 
@@ -15,32 +17,32 @@ FADE = 0.6
 ANYTHING = Issue(name="any part", weight=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Queue:
-    """Open issues, how often each was worked on since it was filed, and those that are blocked on this code."""
+    """The queue on one round's code: open issues, how often each was worked on, and those that are blocked."""
 
+    best: Round | None = None
     open: tuple[Issue, ...] = ()
     attempts: dict[str, int] = field(default_factory=dict)
-    blocked: frozenset[str] = frozenset()
+    blocked: set[str] = field(default_factory=set)
+    exhausted: bool = False
 
 
 class PlainPolicy:
-    """A queue that is folded afresh from the rounds; over when it is empty and no evaluation refills it."""
+    """A queue that is folded from the rounds; over when it is empty and no evaluation refills it."""
 
     def __init__(self, charter: Charter | None = None) -> None:
         """Take the knobs."""
         self._charter = charter or Charter()
+        self._queue = Growing(Queue, self._take_in)
 
     def propose(self, rounds: Sequence[Round]) -> Task | None:
         """Work on the strongest open issue; None when nothing is open, or the agent knew nothing more to try."""
         best = lineage.incumbent(rounds)
         if best is None:
             return None
-        here = lineage.on_base(rounds, best.round)
-        if any(r.work and r.work.exhausted for r in here):
-            return None
-        queue = self._queue(here, best)
-        if not queue.open:
+        queue = self._queue((best, *lineage.on_base(rounds, best.round)))
+        if queue.exhausted or not queue.open:
             return None
         issues = ranked([faded(issue, FADE ** queue.attempts.get(issue.name, 0)) for issue in queue.open])
         return Task(
@@ -52,28 +54,27 @@ class PlainPolicy:
         """Keep what is better than the incumbent beyond the noise."""
         return decision.by_interval(assessment)
 
-    def _queue(self, here: Sequence[Round], best: Round) -> Queue:
-        """The queue on the incumbent's code: its evaluation files, failed rounds count, an empty queue is refilled."""
-        queue = self._refilled(Queue(), best)
-        for record in here:
-            if not _nobodys(record):
-                queue = self._refilled(self._worked(queue, record.task.issues[0].name), best)
-        return queue
+    def _take_in(self, queue: Queue, record: Round) -> None:
+        """The incumbent comes first and its evaluation files; failed rounds count, an empty queue is refilled."""
+        queue.exhausted |= record.work is not None and record.work.exhausted and queue.best is not None
+        if queue.best is None:
+            queue.best = record
+        elif not (queue.exhausted or _nobodys(record)):
+            self._worked(queue, record.task.issues[0].name)
+        if not queue.open:
+            queue.open = self._filed(queue.best, queue.blocked)
 
-    def _worked(self, queue: Queue, name: str) -> Queue:
-        attempts = {**queue.attempts, name: queue.attempts.get(name, 0) + 1}
-        if attempts[name] < self._charter.knobs.max_attempts_per_issue:
-            return replace(queue, attempts=attempts)
-        left = tuple(issue for issue in queue.open if issue.name != name)
-        return Queue(left, attempts, queue.blocked | {name})
+    def _worked(self, queue: Queue, name: str) -> None:
+        queue.attempts[name] = queue.attempts.get(name, 0) + 1
+        if queue.attempts[name] >= self._charter.knobs.max_attempts_per_issue:
+            queue.open = tuple(issue for issue in queue.open if issue.name != name)
+            queue.blocked.add(name)
 
-    def _refilled(self, queue: Queue, best: Round) -> Queue:
-        if queue.open:
-            return queue
-        filed = [issue for issue in issues_of(best) if issue.name not in queue.blocked and issue.weight > 0]
-        if not filed and not queue.blocked:
-            filed = [ANYTHING]
-        return replace(queue, open=tuple(filed[: self._charter.knobs.max_issues_per_eval]))
+    def _filed(self, best: Round, blocked: set[str]) -> tuple[Issue, ...]:
+        filed = [issue for issue in issues_of(best) if issue.name not in blocked and issue.weight > 0]
+        if not filed and not blocked:
+            return (ANYTHING,)
+        return tuple(filed[: self._charter.knobs.max_issues_per_eval])
 
 
 def _nobodys(record: Round) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pytest_vibeserve.errors import VibeserveError
 from pytest_vibeserve.report import Measurement, Report, read_report
-from vibeserve_loop import lineage
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.records import Round, Settings
-from vibeserve_loop.runs import RunFolder
 from vibeserve_loop.workspace import Workspace
 
 LONGEST_PATCH = 200_000

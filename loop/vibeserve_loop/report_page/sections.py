@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 
 from pytest_vibeserve.report import Distribution, Measurement
-from vibeserve_loop import lineage
 from vibeserve_loop.decision import gain_text
+from vibeserve_loop.ledger import lineage
 from vibeserve_loop.records import Round
 from vibeserve_loop.report_page import charts
 from vibeserve_loop.report_page.charts import Axes, Line, Point

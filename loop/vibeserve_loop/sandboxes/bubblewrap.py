@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.processes import Finished, Place, run_tethered
+from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.interpreter import SYSTEM, interpreter
 from vibeserve_loop.walls.relay import DOORWAY, endpoint_of, relayed, through

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from dataclasses import replace
 
-from vibeserve_loop.processes import Finished
+from vibeserve_loop.machine.processes import Finished
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.container import Boxed, asked, boxed
 from vibeserve_loop.walls.relay import DOORWAY, endpoint_of, relayed, through

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.processes import KEPT_BYTES, Finished
+from vibeserve_loop.machine.processes import KEPT_BYTES, Finished
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.parcel import packed, replaced
 from vibeserve_loop.walls.relay import endpoint_of

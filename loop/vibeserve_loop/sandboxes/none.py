@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from vibeserve_loop.processes import Finished, Place, run_tethered
+from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
 
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.processes import Finished, Place, run_tethered
+from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.profile import PROGRAM, profile
 

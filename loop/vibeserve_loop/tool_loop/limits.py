@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.endings import AgentStopped
+from vibeserve_loop.desk.endings import AgentStopped
 from vibeserve_loop.tool_loop.prices import Price, Tokens
 
 SAME_CALLS = 6
@@ -83,16 +82,3 @@ class Account:
         self.last_call = call
         if self.same_calls >= SAME_CALLS:
             raise AgentStopped("looped", f"the same call came {self.same_calls} times in a row: {call[:200]}")
-
-
-def number(name: str, word: str, default: float | None) -> float | None:
-    """An option's number; an empty word is the default; UsageError when it is none, or not above 0."""
-    if not word:
-        return default
-    try:
-        found = float(word)
-    except ValueError:
-        found = -1.0
-    if not found > 0:
-        raise UsageError(f"{name}={word} is no number above 0")
-    return found

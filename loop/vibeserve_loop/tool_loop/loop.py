@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.endings import AgentStopped, Session, given_up, spent
+from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.context import fitted, size_of
 from vibeserve_loop.tool_loop.limits import Account

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
-from vibeserve_loop.broker_link import find_link
-from vibeserve_loop.endings import Session
-from vibeserve_loop.equipment import equipped, instructions
+from vibeserve_loop.broker.link import find_link
+from vibeserve_loop.desk.endings import Session
+from vibeserve_loop.desk.equipment import equipped, instructions
+from vibeserve_loop.options import number
 from vibeserve_loop.roles import Brief, Desk
-from vibeserve_loop.tool_loop.limits import Account, Limits, number
+from vibeserve_loop.tool_loop.limits import Account, Limits
 from vibeserve_loop.tool_loop.prices import Price, price_of
 from vibeserve_loop.tool_loop.tools import Tools
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vibeserve_loop.broker_link import Answer, Link, Ticket
-from vibeserve_loop.processes import Finished
+from vibeserve_loop.broker.link import Link, told
+from vibeserve_loop.machine.processes import Finished
 from vibeserve_loop.roles import Desk, Job
 
 KEPT_CHARACTERS = 24_000
@@ -120,25 +120,3 @@ def shortened(text: str, kept: int = KEPT_CHARACTERS) -> str:
     if len(text) <= kept:
         return text
     return f"{text[: kept // 2]}\n[... {len(text) - kept} characters left out ...]\n{text[-kept // 2 :]}"
-
-
-def told(ticket: Ticket) -> str:
-    """A gate's answer in words."""
-    left = f"(left: {ticket.quick_left} quick, {ticket.full_left} full)"
-    if ticket.answer is None:
-        return f"{ticket.state}: {ticket.reason or 'no answer yet'} {left}"
-    return f"{said(ticket.answer)}\n{left}"
-
-
-def said(answer: Answer) -> str:
-    """The public part of a verdict in words."""
-    lines = [f"{answer.outcome} ({answer.depth}{', from the cache' if answer.cached else ''}): {answer.reason}"]
-    lines += [f"failed {c.name}: {c.detail}{'; for example ' + c.example if c.example else ''}" for c in answer.failed]
-    lines += [
-        f"{m.metric} at {m.load}: {m.value:.4g} {m.unit} [{m.low:.4g}, {m.high:.4g}]" for m in answer.measurements
-    ]
-    if answer.comparison is not None:
-        found = answer.comparison
-        lines.append(f"against the base: x{found.gain:.3f} [{found.low:.3f}, {found.high:.3f}], {found.conclusion}")
-    lines += [f"hint {hint.name} ({hint.value:.3g}): {hint.text}" for hint in answer.hints]
-    return "\n".join(lines)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_vibeserve.errors import InfrastructureError
-from vibeserve_loop.processes import TETHER, Finished, read_tail
+from vibeserve_loop.machine.processes import TETHER, Finished, read_tail
 from vibeserve_loop.walls.interpreter import SYSTEM, interpreter
 
 IMAGE = "vibeserve-empty:1"

@@ -1,0 +1,217 @@
+"""The broker: it alone has the gate while agents work; it counts, limits and queues what they ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.assess import Gate, gate_environment
+from vibeserve_loop.broker.door import Listener
+from vibeserve_loop.broker.gate_job import FOUND_FILE, JOB_FILE, GateJob
+from vibeserve_loop.broker.link import LONGEST_WAIT_S, Address, Ticket, address_file
+from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, tree_of
+from vibeserve_loop.broker.visits import Allowance, Depth, Question, Visit, answer_of, copied, public
+from vibeserve_loop.machine.devices import WHOLE, Device, Devices
+from vibeserve_loop.planning.issues import Issues
+from vibeserve_loop.records import Assessment
+
+ENTRY = (
+    "import sys; from pathlib import Path; from vibeserve_loop.broker.gate_job import main, obey_parent; "
+    "obey_parent(); sys.exit(main(Path(sys.argv[1])))"
+)
+
+
+class Broker:
+    """Gates in the order of asking, `hands` at a time, each on a device that is lent to it alone."""
+
+    def __init__(
+        self, gate: Gate, home: Path, issues: Issues, verdicts: Verdicts | None = None,
+        devices: Devices = WHOLE, hands: int = 1,
+    ) -> None:  # fmt: skip
+        """Take the gate and a folder that no agent can reach; nothing runs before `serving`."""
+        self.issues = issues
+        self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
+        self._verdicts = verdicts or Verdicts(self._home / "verdicts")
+        self._suite = tree_of(gate.target.folder) + gate.target.profile
+        self._visits: dict[str, Visit] = {}
+        self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
+        self._changed = threading.Condition(threading.RLock())
+        self._listener: Listener | None = None
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Broker]:
+        """Answer on a local socket while this lasts; a gate that still runs at its end is stopped."""
+        workers = [threading.Thread(target=self._work, name="broker", daemon=True) for _ in range(self._hands)]
+        for worker in workers:
+            worker.start()
+        with Listener(self) as self._listener:
+            try:
+                yield self
+            finally:
+                for token in tuple(self._visits):
+                    self._leave(token)
+                for _ in workers:
+                    self._waiting.put(None)
+                for worker in workers:
+                    worker.join()
+
+    @contextlib.contextmanager
+    def visit(
+        self, workspace: Path, rival: Path | None = None, allowance: Allowance | None = None
+    ) -> Iterator[Address]:
+        """Let the session in a workspace ask; at its end nothing of it is queued or running."""
+        assert self._listener is not None, "enter `serving` first"
+        token, given = secrets.token_hex(16), allowance or Allowance()
+        address = Address(socket=self._listener.path, token=token)
+        self._visits[token] = Visit(workspace.resolve(), rival, {"quick": given.quick, "full": given.full})
+        write_atomically(address_file(workspace), address.model_dump_json() + "\n")
+        address_file(workspace).chmod(0o600)
+        try:
+            yield address
+        finally:
+            address_file(workspace).unlink(missing_ok=True)
+            self._leave(token)
+
+    def visitor(self, token: str) -> Visit:
+        """The session of that token; UsageError when it is over."""
+        found = self._visits.get(token)
+        if found is None:
+            raise UsageError("this session at the broker is over, or never was")
+        return found
+
+    def asked(self, address: Address) -> int:
+        """How many gates a session has asked for; what the cache answered or the machine spoiled is not counted."""
+        questions = self.visitor(address.token).questions.values()
+        lost = ("failed", "cancelled")
+        return sum(q.ticket.state not in lost and not (q.ticket.answer and q.ticket.answer.cached) for q in questions)
+
+    def start(self, visit: Visit, depth: str) -> Ticket:
+        """Take in a question about the workspace as it is now; what may not be asked is refused, not an error."""
+        if depth not in ("quick", "full"):
+            raise UsageError(f"depth {depth!r} is neither quick nor full")
+        wanted: Depth = "full" if depth == "full" else "quick"
+        number = f"{len(visit.questions) + 1:04d}-{secrets.token_hex(3)}"
+        ticket = Ticket(id=number, state="queued", depth=wanted)
+        folder = self._home / "questions" / number
+        if why := copied(visit.workspace, folder / "candidate"):
+            return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": why}))
+        question = Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
+        with self._changed:
+            known = self._verdicts.get(question.key)
+            if known is None and visit.left[wanted] <= 0:
+                reason = f"this session's {wanted} gates are used up; end with what you have"
+                return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": reason}))
+            visit.questions[number] = question
+            if known is not None:
+                self._answered(question, known, cached=True)
+            else:
+                visit.left[wanted] -= 1
+                self._waiting.put((visit, question))
+        return self._told(visit, question.ticket)
+
+    def status(self, visit: Visit, name: str, wait_s: float) -> Ticket:
+        """Where a question stands, after at most `wait_s` seconds."""
+        until = time.monotonic() + min(max(0.0, wait_s), LONGEST_WAIT_S)
+        with self._changed:
+            question = visit.questions.get(name)
+            if question is None:
+                raise UsageError(f"there is no gate {name!r}; `start` gives the name of one")
+            while question.ticket.state in ("queued", "running") and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._told(visit, question.ticket)
+
+    def _told(self, visit: Visit, ticket: Ticket) -> Ticket:
+        before = [q for v in self._visits.values() for q in v.questions.values() if q.ticket.state == "running"]
+        ahead = len(before) + self._waiting.qsize() - 1 if ticket.state == "queued" else 0
+        left = {"quick_left": visit.left["quick"], "full_left": visit.left["full"], "ahead": max(0, ahead)}
+        return ticket.model_copy(update=left)
+
+    def _key(self, candidate: Path, rival: Path | None, depth: Depth) -> Key:
+        against = tree_of(rival) if rival else ""
+        code, here = tree_of(candidate), environment_of(self._gate.command)
+        return Key(tree=code, rival=against, suite=self._suite, environment=here, depth=depth)
+
+    def _work(self) -> None:
+        while (taken := self._waiting.get()) is not None:
+            visit, question = taken
+            with self._changed:
+                if visit.over:
+                    continue
+                question.ticket = question.ticket.model_copy(update={"state": "running"})
+            with self._devices.lease() as device:
+                found = self._judged(visit, question, device)
+            self._settle(visit, question, found)
+
+    def _judged(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
+        """The assessment, or why there is none."""
+        target = self._gate.target
+        job = GateJob(
+            target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
+            command=self._gate.command, strict=self._gate.strict, candidate=str(question.folder / "candidate"),
+            rival=str(question.rival or ""), depth=question.ticket.depth, device=device,
+        )  # fmt: skip
+        write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
+        with self._changed:
+            if visit.over:
+                return "the session is over"
+            with (question.folder / "job.log").open("wb") as log:
+                question.process = subprocess.Popen(
+                    [sys.executable, "-P", "-B", "-c", ENTRY, str(question.folder)], cwd=question.folder,
+                    env=_environment(), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+        question.process.wait()
+        assert question.process.stdin is not None
+        question.process.stdin.close()
+        found = question.folder / FOUND_FILE
+        if found.is_file():
+            return Assessment.model_validate_json(found.read_bytes())
+        return (question.folder / "job.log").read_text("utf-8", "replace").strip()[-600:] or "the gate was stopped"
+
+    def _settle(self, visit: Visit, question: Question, found: Assessment | str) -> None:
+        with self._changed:
+            if isinstance(found, Assessment) and found.outcome != "infrastructure":
+                self._verdicts.put(question.key, found)
+                self._answered(question, found, cached=False)
+            else:
+                reason = found if isinstance(found, str) else found.reason
+                visit.left[question.ticket.depth] += 1
+                state = "cancelled" if visit.over else "failed"
+                question.ticket = question.ticket.model_copy(update={"state": state, "reason": public(reason)})
+            self._changed.notify_all()
+
+    def _answered(self, question: Question, found: Assessment, *, cached: bool) -> None:
+        update = {"state": "done", "answer": answer_of(found, cached=cached)}
+        question.ticket = question.ticket.model_copy(update=update)
+        self._changed.notify_all()
+
+    def _leave(self, token: str) -> None:
+        """Forget a session: its queued questions lapse, its running gate is stopped and waited for."""
+        visit = self._visits.pop(token, None)
+        if visit is None:
+            return
+        with self._changed:
+            visit.over = True
+            running = [q.process for q in visit.questions.values() if q.process is not None]
+        for process in running:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            process.wait()
+        with self._changed:
+            while any(q.ticket.state == "running" for q in visit.questions.values()):
+                self._changed.wait(1.0)
+
+
+def _environment() -> dict[str, str]:
+    """What a gate's process needs, and no key."""
+    return {**gate_environment(), **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}

@@ -1,0 +1,1 @@
+"""What the commands of `vibeserve-loop` do, one module each."""

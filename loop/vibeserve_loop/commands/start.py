@@ -1,0 +1,198 @@
+"""From what was asked to a search that is ready: a new run, or one that goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import nearest
+from pytest_vibeserve.target import Target, load_target
+from vibeserve_loop import resolve
+from vibeserve_loop.assess import PYTEST, Gate
+from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.engine import Search
+from vibeserve_loop.ledger.runs import RunFolder, create, new_id
+from vibeserve_loop.machine.devices import WHOLE, Devices, devices_named
+from vibeserve_loop.machine.executors import launcher
+from vibeserve_loop.options import knobs_given
+from vibeserve_loop.planning.issues import Issues
+from vibeserve_loop.planning.population import objectives_named
+from vibeserve_loop.records import AgentChoice, Knobs, Settings
+from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Policy, Sandbox
+from vibeserve_loop.skills import techniques_for
+from vibeserve_loop.workshop import Workshop
+from vibeserve_loop.workspace import Workspace
+
+AUTO_PLANNER = "auto"
+OFFLINE = ("recipes", "recorded", "handoff")
+LOOKS_INSIDE_FROM_H = 1.0
+"""Agents that have no model behind them: the rule plans for them unless somebody else is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked on the command line; names are not resolved yet."""
+
+    target: str
+    profile: str = "full"
+    agents: tuple[str, ...] = ("recipes",)
+    agent_options: tuple[str, ...] = ()
+    planner: str = AUTO_PLANNER
+    policy: str = "plain"
+    sandbox: str = resolve.AUTO
+    strict: bool = False
+    seed: int | None = None
+    workers: int = 1
+    devices: tuple[str, ...] = ()
+    executor: str = ""
+    max_rounds: int | None = None
+    max_hours: float | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
+    knobs: Knobs = DEFAULT_KNOBS
+    baselines: tuple[str, ...] = ()
+    gate_command: tuple[str, ...] = ()
+    reviewer: str = ""
+
+
+def request_of(asked: Mapping[str, Any]) -> Request:
+    """A request from the command line's values; the policies' settings go together."""
+    given = knobs_given(asked)
+    rest = {name: value for name, value in asked.items() if name in Request.__dataclass_fields__}
+    return Request(**rest, knobs=Knobs(**given))
+
+
+def new_run(request: Request, runs: Path) -> RunFolder:
+    """Check everything that can be checked, then make the run's folder; UsageError names what to type instead."""
+    target = load_target(request.target, request.profile)
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    backend = target.hardware.backend
+    name = resolve.best_sandbox(backend) if request.sandbox == resolve.AUTO else request.sandbox
+    resolve.check_reach(name, backend)
+    agents = [_choice(text, request.agent_options) for text in request.agents]
+    settings = Settings(
+        id=new_id(seed),
+        created=float(int(time.time())),
+        target=str(target.folder),
+        profile=request.profile,
+        agent=agents[0].name,
+        agent_options=agents[0].options,
+        more_agents=tuple(agents[1:]),
+        planner=_planner(request, agents[0]),
+        knobs=request.knobs,
+        policy=request.policy,
+        sandbox=name,
+        strict=request.strict,
+        seed=seed,
+        workers=request.workers,
+        devices=request.devices,
+        executor=request.executor,
+        max_rounds=request.max_rounds,
+        max_hours=request.max_hours,
+        max_usd=request.max_usd,
+        max_tokens=request.max_tokens,
+        baselines=tuple(str(baseline_folder(target, name)) for name in request.baselines),
+        gate_command=request.gate_command,
+        reviewer=tuple(shlex.split(request.reviewer)),
+    )
+    if not (target.starter_folder / "candidate.toml").is_file():
+        raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
+    if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
+        raise UsageError("the agent handoff works in one workspace: leave --workers out")
+    _parts(settings, target)
+    if settings.executor and settings.devices:
+        raise UsageError("--device is for gates on this machine: leave it or --executor out")
+    _devices(settings, target)
+    _launcher(settings, target)
+    Workspace(runs)
+    return create(settings, runs)
+
+
+@contextlib.contextmanager
+def opened(folder: RunFolder) -> Iterator[Search]:
+    """The search of a run, locked for this process."""
+    settings = folder.settings()
+    with folder.locked():
+        target = load_target(settings.target, settings.profile)
+        policy, crew, sandbox = _parts(settings, target)
+        history = folder.history(repair=True)
+        launcher = _launcher(settings, target)
+        gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings))
+        workspace, devices = Workspace(folder.workspace), _devices(settings, target)
+        hands = settings.workers if settings.executor else len(devices)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
+        with broker.serving():
+            parts = (workspace, gate, crew, sandbox, devices, broker)
+            yield Search(Workshop(settings, folder, target, history, *parts), policy)
+
+
+def _has_time(settings: Settings) -> bool:
+    """Whether a look inside, which takes a start of the server more, is a small part of what may be used up."""
+    return settings.max_hours is None or settings.max_hours >= LOOKS_INSIDE_FROM_H
+
+
+def baseline_folder(target: Target, name: str) -> Path:
+    """A candidate's folder: `starter`, the name of one of the target's baselines, or a path."""
+    known = {path.parent.name: path.parent for path in sorted(target.folder.glob("baselines/*/candidate.toml"))}
+    if (target.starter_folder / "candidate.toml").is_file():
+        known["starter"] = target.starter_folder
+    path = known.get(name, Path(name).expanduser())
+    if not (path / "candidate.toml").is_file():
+        what = "has no candidate.toml" if path.is_dir() else "is no folder"
+        raise UsageError(f"{name} {what} and no baseline of {target.name} is called so; {nearest(name, known)}")
+    return path.resolve()
+
+
+def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
+    known = techniques_for(target) if settings.agent == "recipes" else ()
+    objectives = objectives_named(settings.knobs.objectives, target.objective) or target.objective
+    labels = tuple(choice.label for choice in settings.agents)
+    if len(set(labels)) < len(labels):
+        raise UsageError(f"--agent {labels[0]!r} is given twice; give each agent once, or with other options")
+    planned = settings.planner is not None
+    charter = Charter(settings.knobs, objectives, known, labels, planned, settings.seed)
+    editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
+    planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
+    return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
+
+
+def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
+    return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
+
+
+def _devices(settings: Settings, target: Target) -> Devices:
+    """What gates may measure on: an executor sees to it itself, one worker without a choice has the whole machine."""
+    if settings.executor or (settings.workers == 1 and not settings.devices):
+        return WHOLE
+    return Devices(devices_named(settings.devices, target.hardware.backend))
+
+
+def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:
+    """Who plans for the agent policy: whoever is named, else the first agent where a model stands behind it."""
+    if request.policy != "agent" or request.planner == "rule":
+        return None
+    if request.planner == AUTO_PLANNER:
+        return None if first.name in OFFLINE else first
+    return _choice(request.planner, ())
+
+
+def _choice(text: str, options: tuple[str, ...]) -> AgentChoice:
+    """`name key=value ...` as it is given on the command line, with options that all agents get."""
+    words = shlex.split(text)
+    if not words:
+        raise UsageError("--agent: give a name, or `name key=value ...`")
+    return AgentChoice(name=words[0], options=tuple(_option(word) for word in (*words[1:], *options)))
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--agent-option {text!r}: write it as key=value")
+    return key, value

@@ -1,0 +1,1 @@
+"""What an agent's session finds, what it may not leave behind, and how it can end."""

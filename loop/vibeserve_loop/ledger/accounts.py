@@ -1,0 +1,128 @@
+"""What a run has used up, by role and by round, what is left, and what a further gain would probably cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.fold import facts_of
+from vibeserve_loop.records import Budget, Round
+
+FULL_OVER_QUICK = 4.5
+"""How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
+RECENT = 8
+"""Rounds of work from which the price of a further gain is worked out."""
+
+
+class Cost(BaseModel):
+    """What one role used: paid calls are sessions that spent tokens or money, or whose agent asked a model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: str
+    rounds: int = 0
+    seconds: float = 0.0
+    usd: float = 0.0
+    tokens: int = 0
+
+
+class Account(BaseModel):
+    """The costs of a run by role and by round, and the forecast of a further gain."""
+
+    model_config = ConfigDict(frozen=True)
+
+    roles: tuple[Cost, ...]
+    rounds: tuple[Cost, ...]
+    calls: int
+    gains: int
+    calls_per_gain: float | None
+    next_gain: str
+
+
+def account(rounds: Sequence[Round]) -> Account:
+    """Fold the rounds; a round's gate is what its time leaves after the agent's."""
+    gains = [r for r in lineage.judged_work(rounds) if r.decision.ruling == "accept"]
+    calls = [r for r in rounds if r.work]
+    return Account(
+        roles=tuple(_role(name, rounds) for name in ("planner", "implementer", "gate")),
+        rounds=tuple(_sum(f"round {r.round} {r.task.kind}", [r], whole=True) for r in rounds),
+        calls=len(calls),
+        gains=len(gains),
+        calls_per_gain=len(calls) / len(gains) if gains else None,
+        next_gain=_forecast(rounds),
+    )
+
+
+def kept_back_s(rounds: Sequence[Round], budget: Budget) -> float:
+    """Seconds of the budget that the final gate is expected to need; half of it at most, or nothing would be found."""
+    shortest_s = facts_of(rounds).shortest_gate_s
+    expected_s = FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
+    return expected_s if budget.max_hours is None else min(expected_s, budget.max_hours * 1800)
+
+
+def left_of(budget: Budget, rounds: Sequence[Round]) -> str:
+    """What the budgets leave, in words; empty when there is no budget."""
+    left = []
+    if budget.max_rounds is not None:
+        left.append(f"{max(0, budget.max_rounds - len(lineage.judged_work(rounds)))} rounds")
+    if budget.max_hours is not None:
+        spare = budget.max_hours * 3600 - lineage.seconds(rounds)
+        left.append(
+            f"{max(0.0, spare) / 60:.0f} min, {kept_back_s(rounds, budget) / 60:.0f} of them for the final gate"
+        )
+    if budget.max_usd is not None:
+        left.append(f"{max(0.0, budget.max_usd - lineage.dollars(rounds)):.2f} USD")
+    if budget.max_tokens is not None:
+        left.append(f"{max(0, budget.max_tokens - lineage.tokens(rounds))} tokens")
+    return " and ".join(left)
+
+
+def account_lines(found: Account) -> list[str]:
+    """The account as lines of the last page."""
+    lines = ["| role | rounds | min | USD | tokens |", "|-|-|-|-|-|"]
+    lines += [f"| {c.role} | {c.rounds} | {c.seconds / 60:.1f} | {c.usd:.2f} | {c.tokens} |" for c in found.roles]
+    each = "none yet" if found.calls_per_gain is None else f"{found.calls_per_gain:.1f} each"
+    return [*lines, "", f"{found.calls} sessions of agents for {found.gains} gains ({each}). {found.next_gain}"]
+
+
+def _role(name: str, rounds: Sequence[Round]) -> Cost:
+    if name == "gate":
+        judged = [r for r in rounds if r.assessment]
+        return Cost(role=name, rounds=len(judged), seconds=sum(_gate_s(r) for r in judged))
+    kind = "plan" if name == "planner" else "work"
+    return _sum(name, [r for r in rounds if r.task.kind == kind and r.work])
+
+
+def _sum(name: str, rounds: Sequence[Round], *, whole: bool = False) -> Cost:
+    seconds: Callable[[Round], float] = (lambda r: r.wall_s) if whole else (lambda r: r.wall_s - _gate_s(r))
+    return Cost(
+        role=name, rounds=len(rounds), seconds=sum(seconds(r) for r in rounds), usd=lineage.dollars(rounds),
+        tokens=lineage.tokens(rounds),
+    )  # fmt: skip
+
+
+def _gate_s(record: Round) -> float:
+    if record.assessment is None:
+        return 0.0
+    return max(0.0, record.wall_s - (record.work.spend.seconds if record.work else 0.0))
+
+
+def _forecast(rounds: Sequence[Round]) -> str:
+    """The mean cost of the latest rounds over the share of them that gained (one success and one failure added)."""
+    work = lineage.judged_work(rounds)[-RECENT:]
+    if not work:
+        return "Nothing says yet what a further gain would cost."
+    kept = [r for r in work if r.decision.ruling == "accept"]
+    needed = (len(work) + 2) / (len(kept) + 1)
+    compared = [r.assessment.comparison for r in kept if r.assessment and r.assessment.comparison]
+    size = math.exp(sum(math.log(c.gain) for c in compared) / len(compared)) if compared else None
+    first = work[0].round
+    spent = [r for r in rounds if r.round >= first and r.task.kind in ("work", "plan")]
+    minutes = lineage.seconds(spent) / len(work) * needed / 60
+    money = lineage.dollars(spent) / len(work) * needed
+    dollars = f" and {money:.2f} USD" if money else ""
+    like = f", of about x{size:.2f} if it is like the latest" if size else ""
+    return f"A further gain would cost about {needed:.1f} rounds, {minutes:.1f} min{dollars}{like}."

@@ -1,0 +1,160 @@
+"""Run directories: how they are named, found, locked and laid out."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import nearest
+from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.ledger.history import History, check_schema
+from vibeserve_loop.ledger.orders import Orders
+from vibeserve_loop.records import Settings
+
+WORDS = """
+    amber basalt birch cedar cobalt coral delta ember fjord flint garnet heron indigo jasper juniper kestrel larch
+    linden lotus maple marble onyx opal osprey pearl pine quartz raven river rowan saffron slate sparrow teal tundra
+    umber violet willow wren zephyr
+""".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where everything of one run lies."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's name: the folder's."""
+        return self.path.name
+
+    @property
+    def workspace(self) -> Path:
+        """The git repository that agents edit."""
+        return self.path / "workspace"
+
+    @property
+    def rounds(self) -> Path:
+        """The record of finished rounds."""
+        return self.path / "rounds.jsonl"
+
+    @property
+    def orders(self) -> Orders:
+        """What people ask of the run while it is under way."""
+        return Orders(self.path / "orders.jsonl")
+
+    @property
+    def log(self) -> Path:
+        """The structured log of events, for other programs."""
+        return self.path / "events.jsonl"
+
+    @property
+    def page(self) -> Path:
+        """The last page, once the run has ended."""
+        return self.path / "SUMMARY.md"
+
+    @property
+    def moving(self) -> Path:
+        """A mark that is there while the workspace goes from one commit to another."""
+        return self.path / ".moving"
+
+    def round(self, number: int) -> Path:
+        """The folder of one round: brief, logs, report, and `candidate/`, the code that was judged."""
+        return self.path / "rounds" / f"{number:04d}"
+
+    def settings(self) -> Settings:
+        """How the run was asked for; UsageError when the file is missing, damaged or of a newer version."""
+        path = self.path / "run.json"
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            check_schema(table.get("schema") if isinstance(table, dict) else None, str(path))
+            return Settings.model_validate(table)
+        except FileNotFoundError:
+            raise UsageError(f"{self.path} is not a run: it has no run.json") from None
+        except (json.JSONDecodeError, ValidationError) as error:
+            raise UsageError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it from a copy") from None
+
+    def history(self, *, repair: bool = False) -> History:
+        """The run's rounds."""
+        return History(self.rounds, repair=repair)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; UsageError when another loop is at work in it."""
+        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.read(handle, 32).decode().strip() or "unknown"
+                raise UsageError(
+                    f"another loop (process {owner}) is at work in {self.path}; wait for it or stop it"
+                ) from None
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+            yield
+        finally:
+            os.close(handle)
+
+    def owner(self) -> int | None:
+        """The process of the loop that is at work in the run, or None."""
+        try:
+            handle = os.open(self.path / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            word = os.read(handle, 32).decode().strip()
+            return int(word) if _locked(handle) and word.isdecimal() else None
+        finally:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def new_id(seed: int) -> str:
+    """A name that sorts by time and can be said aloud."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{random.Random(f'{seed}/{time.time_ns()}').choice(WORDS)}"
+
+
+def create(settings: Settings, runs: Path) -> RunFolder:
+    """Make the folder of a new run and write its settings."""
+    folder = RunFolder((runs / settings.id).resolve())
+    if folder.path.exists():
+        raise UsageError(f"{folder.path} exists already; start again for another name")
+    write_atomically(folder.path / "run.json", settings.model_dump_json(indent=1, by_alias=True) + "\n")
+    return folder
+
+
+def find_run(name: str | None, runs: Path) -> RunFolder:
+    """The run of that name or path; without a name, or for `latest`, the one that was written to last."""
+    if name and name != "latest":
+        for path in (Path(name), runs / name):
+            if (path / "run.json").is_file():
+                return RunFolder(path.resolve())
+    known = {path.parent.name: path.parent for path in runs.glob("*/run.json")}
+    if name and name != "latest":
+        raise UsageError(f"no run is called {name!r} in {runs}; {nearest(name, known)}")
+    if not known:
+        raise UsageError(f"there is no run in {runs}; start one with `vibeserve-loop run TARGET`, or give --runs")
+    return RunFolder(max(known.values(), key=_touched).resolve())
+
+
+def _touched(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder / "run.json", folder / "rounds.jsonl") if path.is_file())

@@ -1,0 +1,1 @@
+"""What work runs on: leased devices, processes that leave nothing behind, other machines."""

@@ -1,0 +1,1 @@
+"""What to try next: backlog, plans, population, and what was tried before; folds over the rounds."""

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, tree_of
+from vibeserve_loop.records import Assessment
+
+KEY = Key(tree="t", rival="r", suite="s", environment="e", depth="quick")
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "rejected"])
+def test_what_says_something_about_the_code_is_kept(outcome: str, tmp_path: Path) -> None:
+    found = Assessment(outcome=outcome, reason="r")
+    assert Verdicts(tmp_path).put(KEY, found)
+    assert Verdicts(tmp_path).get(KEY) == found
+
+
+@pytest.mark.parametrize("outcome", ["infrastructure", "inconclusive", "nothing"])
+def test_what_may_be_otherwise_next_time_is_not_kept(outcome: str, tmp_path: Path) -> None:
+    assert not Verdicts(tmp_path).put(KEY, Assessment(outcome=outcome, reason="r"))
+    assert Verdicts(tmp_path).get(KEY) is None
+
+
+@pytest.mark.parametrize("part", ["tree", "rival", "suite", "environment", "seeds"])
+def test_a_verdict_holds_only_for_all_that_it_depends_on(part: str, tmp_path: Path) -> None:
+    Verdicts(tmp_path).put(KEY, Assessment(outcome="accepted", reason="r"))
+    assert Verdicts(tmp_path).get(KEY.model_copy(update={part: "other"})) is None
+    assert Verdicts(tmp_path).get(KEY.model_copy(update={"depth": "full"})) is None
+
+
+def test_a_torn_verdict_is_no_verdict(tmp_path: Path) -> None:
+    Verdicts(tmp_path).put(KEY, Assessment(outcome="accepted", reason="r"))
+    file = next(tmp_path.rglob("*.json"))
+    file.write_text(file.read_text()[:20])
+    assert Verdicts(tmp_path).get(KEY) is None
+
+
+def test_a_tree_is_its_files_links_and_execute_bits(tmp_path: Path) -> None:
+    seen = {tree_of(tmp_path)}
+    (tmp_path / "a").write_text("1")
+    seen.add(tree_of(tmp_path))
+    (tmp_path / "a").chmod(0o755)
+    seen.add(tree_of(tmp_path))
+    (tmp_path / "b").symlink_to("a")
+    seen.add(tree_of(tmp_path))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "a").write_text("1")
+    seen.add(tree_of(tmp_path))
+    assert len(seen) == 5
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "x").write_text("1")
+    (tmp_path / "notes").write_text("1")
+    assert tree_of(tmp_path, ["notes"]) in seen
+
+
+def test_another_gate_is_another_environment() -> None:
+    assert environment_of(("other",)) != environment_of()

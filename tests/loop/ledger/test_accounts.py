@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from round_lab import a_round, refused, starter, worked
+
+from vibeserve_loop.ledger.accounts import account, account_lines, left_of
+from vibeserve_loop.records import Budget, Task
+
+
+def test_costs_are_told_by_role_and_by_round() -> None:
+    plan = a_round(1, Task(kind="plan"), ruling="accept", usd=0.5, tokens=100)
+    rounds = [starter(), plan, worked(2, 1.5, usd=2.0, tokens=1000, agent_s=20.0), worked(3, 1.0, base=2, usd=2.0)]
+    found = account(rounds)
+    told = {cost.role: (cost.rounds, cost.usd, cost.tokens) for cost in found.roles}
+    assert told == {"planner": (1, 0.5, 100), "implementer": (2, 4.0, 1000), "gate": (3, 0.0, 0)}
+    assert next(cost.seconds for cost in found.roles if cost.role == "gate") == 60 + 40 + 59
+    assert [cost.role for cost in found.rounds] == ["round 0 starter", "round 1 plan", "round 2 work", "round 3 work"]
+    assert (found.calls, found.gains, found.calls_per_gain) == (3, 1, 3.0)
+
+
+def test_a_further_gain_is_dearer_the_longer_none_came() -> None:
+    soon = account([starter(), worked(1, 1.5, usd=1.0)]).next_gain
+    late = account([starter(), worked(1, 1.5, usd=1.0), *(worked(n, 1.0, base=1, usd=1.0) for n in range(2, 8))])
+    assert (
+        soon
+        == "A further gain would cost about 1.5 rounds, 1.5 min and 1.50 USD, of about x1.50 if it is like the latest."
+    )
+    assert late.next_gain.startswith("A further gain would cost about 4.5 rounds, 4.5 min and 4.50 USD")
+    assert account([starter()]).next_gain == "Nothing says yet what a further gain would cost."
+
+
+def test_an_account_without_a_gain_says_so() -> None:
+    lines = account_lines(account([starter(), a_round(1, Task(kind="work"), refused())]))
+    assert lines[-1].startswith("1 sessions of agents for 0 gains (none yet).")
+
+
+def test_what_is_left_is_told_for_every_budget() -> None:
+    rounds = [starter(), worked(1, 1.5, usd=2.0, tokens=300)]
+    budget = Budget(max_rounds=3, max_hours=1.0, max_usd=5.0, max_tokens=1000)
+    assert left_of(budget, rounds) == "2 rounds and 58 min, 4 of them for the final gate and 3.00 USD and 700 tokens"
+    assert left_of(Budget(), rounds) == ""

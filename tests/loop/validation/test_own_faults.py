@@ -1,0 +1,70 @@
+"""A target's own zoo is edits of its starter: one candidate each, and every scenario has enough of both kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import entries
+from pytest_vibeserve.target import TARGET_FILE
+from vibeserve_loop.validation.own_faults import ZOO, own_faults, read_zoo
+
+ZOOS = sorted(folder for folder in entries("targets", TARGET_FILE).values() if (folder / ZOO).is_file())
+MEMBER = '[[member]]\nname = "{}"\nwords = "does something"\ncheck = "{}"\n[[member.edit]]\n'
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Path:
+    folder = tmp_path / "lab" / "starter"
+    folder.mkdir(parents=True)
+    (folder / "server.py").write_text("first = 1\nsecond = 2\n")
+    return folder
+
+
+def zoo(starter: Path, text: str) -> None:
+    (starter.parent / ZOO).write_text(text)
+
+
+def test_edits_make_candidates_and_leave_the_starter_alone(starter: Path, tmp_path: Path) -> None:
+    edits = MEMBER.format("wrong", "audit.x") + 'file = "server.py"\nbefore = "first = 1"\nafter = "first = 3"\n'
+    edits += '[[member.edit]]\nfile = "server.py"\nafter = "third = 4\\n"\n'
+    edits += MEMBER.format("right", "") + 'file = "new.py"\nafter = "more = 1\\n"\n'
+    zoo(starter, edits)
+    wrong, right = own_faults(starter, tmp_path / "made")
+    assert (wrong.name, wrong.honest, wrong.kind.check, wrong.kind.words) == (
+        "wrong",
+        False,
+        "audit.x",
+        "does something",
+    )
+    assert (right.name, right.honest) == ("right", True)
+    assert (wrong.folder / "server.py").read_text() == "first = 3\nsecond = 2\nthird = 4\n"
+    assert (right.folder / "new.py").read_text() == "more = 1\n"
+    assert (starter / "server.py").read_text() == "first = 1\nsecond = 2\n"
+    assert "the check audit.x should see it" in wrong.kind.remedy
+
+
+def test_an_edit_that_does_not_fit_is_the_users_to_mend(starter: Path, tmp_path: Path) -> None:
+    zoo(starter, MEMBER.format("wrong", "audit") + 'file = "server.py"\nbefore = "= "\nafter = ""\n')
+    with pytest.raises(UsageError, match=r"server\.py holds 2 times, not once: '= '"):
+        own_faults(starter, tmp_path / "made")
+    zoo(starter, '[[member]]\nname = "x"\n')
+    with pytest.raises(UsageError, match="words"):
+        own_faults(starter, tmp_path / "made")
+
+
+def test_a_target_without_a_zoo_has_no_candidates_of_its_own(starter: Path, tmp_path: Path) -> None:
+    assert own_faults(starter, tmp_path / "made") == []
+
+
+@pytest.mark.parametrize("folder", ZOOS, ids=lambda path: path.name)
+def test_the_zoo_of_a_scenario_fits_its_starter_and_holds_enough(folder: Path, tmp_path: Path) -> None:
+    faults = own_faults(folder / "starter", tmp_path)
+    assert len({fault.name for fault in faults}) == len(faults) == len(read_zoo(folder / ZOO))
+    assert sum(not fault.honest for fault in faults) >= 5
+    assert sum(fault.honest for fault in faults) >= 3
+    for fault in faults:
+        for path in fault.folder.rglob("*.py"):
+            compile(path.read_text(encoding="utf-8"), str(path), "exec")
