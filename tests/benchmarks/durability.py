@@ -132,7 +132,7 @@ def main() -> None:
             print(json.dumps(measure(options.one, options.policy, Path(scratch))))
             return
     bare, git = bare_mb("sys"), bare_mb("git")
-    print(f"{options.policy}; bare interpreter {bare:.1f} MB, with GitPython {git:.1f} MB; fsync here {fsync_ms():.2f} ms")
+    print(f"{options.policy}; bare interpreter {bare:.1f} MB, with GitPython {git:.1f} MB; fsync {fsync_ms():.2f} ms")
     for count in options.rounds:
         command = [sys.executable, __file__, "--one", str(count), "--policy", options.policy]
         found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
