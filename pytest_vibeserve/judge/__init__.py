@@ -154,7 +154,7 @@ class Judge:
             with self._bench.relaunched(copy.reference.folder) as bench:
                 answers = bench.ask(drawn(bench, draws, canary.REQUESTS), bench.target.limits.concurrency)
                 agreed = agreement_checks(answers, bench.vocabulary, self.end_ids, "canary")
-            self._conclude([*agreed, *canary.checks(copy, self.auditor, answers)])
+            self._conclude([*agreed, *settled(canary.checks(copy, self.auditor, answers))])
 
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit the answers that were measured: what each says of itself, then margins against the reference."""

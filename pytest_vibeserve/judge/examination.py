@@ -72,9 +72,9 @@ def glanced(auditor: Auditor, answers: Sequence[Answer], prefix: str) -> list[Ch
 
 
 def settled(checks: Sequence[Check]) -> list[Check]:
-    """A load yields the answers that it yields: what they leave open, the audit of the contract decides."""
+    """A load and a relaunch yield the answers that they yield: what they leave open, the contract's audit decides."""
     return [
-        check.model_copy(update={"result": "skip", "detail": f"left open by this load's answers: {check.detail}"})
+        check.model_copy(update={"result": "skip", "detail": f"left open by so few answers: {check.detail}"})
         if check.result == "inconclusive" else check
         for check in checks
     ]  # fmt: skip
