@@ -89,7 +89,7 @@ class Vocabulary:
         self.special = frozenset(special)
         self.ordinary = tuple(i for i in known if i not in special)
         self.prefix = tuple(self.tokenizer.encode("").ids)
-        # A token that is part of a character only would make nearly every text undecodable.
+        # Prompts are made of these: a part of a character makes a text undecodable, and nobody's prompt ends in one.
         self.spelt = tuple(i for i in self.ordinary if "\ufffd" not in self.decode([i])) or self.ordinary
 
     def encode(self, text: str) -> tuple[int, ...]:
@@ -183,10 +183,10 @@ class Workload:
         kept = len(self._vocabulary.prefix)
         if len(earlier) > kept and self._draws.random() < 0.5:
             place = self._draws.randrange(kept, len(earlier))
-            token = self._draws.choice(self._vocabulary.ordinary)
+            token = self._draws.choice(self._vocabulary.spelt)
             return "twin", "", (*earlier[:place], token, *earlier[place + 1 :])
         cut = self._draws.randint(kept, min(len(earlier), length - 1)) if length > kept + 1 else kept
-        tail = self._draws.choices(self._vocabulary.ordinary, k=max(1, length - cut))
+        tail = self._draws.choices(self._vocabulary.spelt, k=max(1, length - cut))
         return "shared prefix", "", (*earlier[:cut], *tail)
 
     def prompt(self, length: int) -> tuple[str, tuple[int, ...]]:
@@ -194,7 +194,7 @@ class Workload:
         body = max(1, length - len(self._vocabulary.prefix))
         if self._draws.random() < 0.5 and (found := self._spelt(body, length)):
             return found
-        return "", (*self._vocabulary.prefix, *self._draws.choices(self._vocabulary.ordinary, k=body))
+        return "", (*self._vocabulary.prefix, *self._draws.choices(self._vocabulary.spelt, k=body))
 
     def _spelt(self, body: int, length: int) -> tuple[str, tuple[int, ...]] | None:
         drawn = self._draws.choices(self._vocabulary.spelt, k=body)

@@ -72,6 +72,15 @@ def test_a_candidate_as_the_readme_writes_it_is_judged(root: Path, tmp_path: Pat
     assert read_report(tmp_path / "report.json").verdict.outcome == "accepted"
 
 
+def test_a_gate_needs_none_of_what_only_the_tests_need(root: Path) -> None:
+    judging = next(block for block in _blocks(root) if "--vibeserve-candidate my_server" in block)
+    command = [*_last_command(judging), "-p", "no:timeout", "-p", "no:xdist"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == ExitCode.USAGE
+    assert "my_server" in done.stdout + done.stderr
+    assert "Unknown config option" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["init", "validate", "resume", "export", "compare"])
 def test_the_commands_that_the_readme_names_exist(name: str, root: Path) -> None:
     assert f"vibeserve-loop {name}" in (root / "README.md").read_text(encoding="utf-8")

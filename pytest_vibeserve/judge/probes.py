@@ -55,12 +55,12 @@ def _related(bench: Bench, draws: random.Random, answer: Answer, index: int) -> 
     if index % 2:
         place = draws.randrange(kept, len(given.prompt_ids)) if len(given.prompt_ids) > kept else kept
         ids = list(given.prompt_ids)
-        ids[place : place + 1] = [draws.choice(bench.vocabulary.ordinary)]
+        ids[place : place + 1] = [draws.choice(bench.vocabulary.spelt)]
     else:
         said = answer.choices[0].ids if answer.choices and not answer.choices[0].retokenised else ()
         whole = [*given.prompt_ids, *said]
         cut = draws.randrange(kept + 1, len(whole) + 1) if len(whole) > kept else len(whole)
-        ids = [*whole[:cut], *draws.choices(bench.vocabulary.ordinary, k=draws.randint(1, 16))]
+        ids = [*whole[:cut], *draws.choices(bench.vocabulary.spelt, k=draws.randint(1, 16))]
     ids = ids[: _longest_prompt(bench.target.mix)]
     room = bench.target.limits.context - len(ids)
     return replace(template, prompt_ids=tuple(ids), prompt_text="", max_tokens=min(template.max_tokens, room))

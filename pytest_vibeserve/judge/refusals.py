@@ -62,7 +62,7 @@ def context_limit(talk: Conversation) -> None:
     """Prompt and answer may fill the context to the last token; one more is a 400 `context_length_exceeded`."""
     context, vocabulary = talk.bench.target.limits.context, talk.bench.vocabulary
     tokens = talk.draw(st.integers(4, 12))
-    ids = (*vocabulary.prefix, *talk.random().choices(vocabulary.ordinary, k=context))
+    ids = (*vocabulary.prefix, *talk.random().choices(vocabulary.spelt, k=context))
     full = talk.request(prompt_ids=ids[: context - tokens], prompt_text="", max_tokens=tokens, logprobs=5)
     talk.ask(full)
     beyond = talk.send(body(replace(full, max_tokens=tokens + 1)))

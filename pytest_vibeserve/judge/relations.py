@@ -77,7 +77,7 @@ class Prompts:
 
     def tail(self, length: int) -> tuple[int, ...]:
         """So many ordinary tokens, at least one."""
-        return tuple(self.draws.choices(self.bench.vocabulary.ordinary, k=max(1, length)))
+        return tuple(self.draws.choices(self.bench.vocabulary.spelt, k=max(1, length)))
 
     def _whole(self, request: Request) -> Request:
         return replace(request, stream=self.draws.random() < 0.5)
