@@ -7,7 +7,9 @@ import server
 from generation import Floats, Row
 
 GROUP = "B8"
-CHECK = ("audit.request", "load.request", "audit.margin", "audit.logprobs")
+CHECK = (
+    "audit.request", "load.request", "interface.request", "sessions.", "audit.margin", "audit.logprobs",
+)  # fmt: skip
 
 
 class Late(generation.Generator):
