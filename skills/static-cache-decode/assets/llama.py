@@ -66,7 +66,7 @@ class Llama(nn.Module):
         rotary = LlamaRotaryEmbedding(config)
         angles = torch.arange(self._context)[:, None].float() * rotary.inv_freq.repeat(2)
         turns = torch.stack((angles.cos(), angles.sin())) * rotary.attention_scaling
-        self.register_buffer("_turns", turns.to(torch.bfloat16), persistent=False)
+        self.register_buffer("_turns", turns, persistent=False)
 
     def _keep(self, name: str, weight: torch.Tensor) -> None:
         self._weights[name.replace(".", "/")] = nn.Parameter(weight.to(torch.bfloat16), requires_grad=False)
@@ -78,7 +78,7 @@ class Llama(nn.Module):
         cache = past_key_values or self._empty()
         start, count = cache.length, input_ids.shape[1]
         cache.length = start + count
-        turns = self._turns[:, start : cache.length, None]
+        turns = self._turns[:, start : cache.length, None].to(self._at("words").dtype)
         seen = self._seen(start, count) if count > 1 else None
         given = embedding(input_ids[0], self._at("words"))
         for number, layer in enumerate(self._layers):
