@@ -52,7 +52,7 @@ def test_the_gate_ends_as_a_usage_error_and_makes_no_model(name: str, tmp_path: 
     command += ["--vibeserve-profile", "full_shape", "--vibeserve-candidate", "starter"]
     environment = {**os.environ, "VIBESERVE_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == ExitCode.USAGE, done.stdout + done.stderr
     assert f"ERROR: {name} in profile full_shape runs on" in done.stderr
