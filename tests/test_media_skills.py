@@ -45,7 +45,7 @@ from painter import Painter
 painter = Painter.load(Path(sys.argv[1]), torch.float32)
 if "step" in vars(painter):
     with torch.inference_mode():
-        painter.compile()
+        painter.compile_step()
 noise = np.random.default_rng(2).standard_normal((16, 16, 16), dtype=np.float32)
 with torch.inference_mode():
     pixels = [painter.paint(words, noise, 3, 4.0) for words in ("a fox in fog", "", "by the sea " * 60)]

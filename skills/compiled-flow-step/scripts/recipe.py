@@ -19,7 +19,7 @@ PAINTER = {
 """: """        self.words = Words(**stated["words"])
         self.step, self.native = Prefix.velocity, (0, 0)
 
-    def compile(self) -> None:
+    def compile_step(self) -> None:
         \"\"\"Compile the step for images of the size that the model has positions for; others take it as written.\"\"\"
         side = math.isqrt(self.flow.shape.vision.positions) * self.flow.shape.patch
         mode = "reduce-overhead" if self.vae.mean.is_cuda else "default"
@@ -46,7 +46,7 @@ SERVER = {
 
     def _prepared(self) -> None:
         with torch.inference_mode():
-            self._painter.compile()
+            self._painter.compile_step()
 """,
     "import argparse\nimport asyncio\n": 'import os\n\nos.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")\n'
     "\nimport argparse\nimport asyncio\n",
