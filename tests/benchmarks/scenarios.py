@@ -72,8 +72,13 @@ class Found(BaseModel):
             cells = [f"`{self.target}`", what, values, gain, f"{self.outcome}, {self.depth}", self.date, self.commit]
             return f"| {' | '.join(cells)} |"
         check = self.failed[0] if self.failed else None
-        seen = f"{check.name} | {check.statistic:.3g} | {check.threshold:.3g}" if check else " | | "
-        return f"| {self.target} | {self.name} | {self.outcome} | {seen} |"
+        figures = [_shown(check.statistic), _shown(check.threshold)] if check else ["", ""]
+        cells = [self.target, self.name, self.outcome, check.name if check else "", *figures]
+        return f"| {' | '.join(cells)} |"
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def main() -> int:
