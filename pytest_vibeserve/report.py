@@ -138,12 +138,13 @@ class Comparison(_Record):
 
 
 class TargetPart(_Record):
-    """Which target was judged, by content."""
+    """Which target was judged, by content; for a model of the hub also the commit that its revision stood for."""
 
     name: str
     profile: str
     digest: str
     suite_digest: str
+    model_commit: str = ""
 
 
 class CandidatePart(_Record):

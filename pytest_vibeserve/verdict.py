@@ -29,6 +29,7 @@ from pytest_vibeserve.report import (
     Verdict,
 )
 from pytest_vibeserve.settings import Settings
+from pytest_vibeserve.weights import fetched_commit
 from pytest_vibeserve.workload import Secret
 
 ABOUT_ITSELF = ("scan", "residue")
@@ -78,6 +79,7 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
             profile=settings.target.profile,
             digest=tree_digest(settings.target.folder),
             suite_digest=tree_digest(Path(__file__).parent),
+            model_commit=fetched_commit(settings.target),
         ),
         candidate=candidate,
         depth=settings.depth,

@@ -177,6 +177,19 @@ def _fetched(target: Target) -> Path:
         ) from error
 
 
+def fetched_commit(target: Target) -> str:
+    """The commit that a hub model's revision stood for when it was fetched; "" where it was not, and for built ones."""
+    if target.model.builder or importlib.util.find_spec("huggingface_hub") is None:
+        return ""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(target.model.id, revision=target.model.revision, local_files_only=True)).name
+    except (LocalEntryNotFoundError, HFValidationError):
+        return ""
+
+
 def _require(*modules: str) -> None:
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:

@@ -132,7 +132,10 @@ class Workload:
 
     def take(self, count: int) -> list[Request]:
         """So many fresh requests, numbered from 0, as the target's own `workload.py` shapes them where it has one."""
-        drawn = list(islice(self.requests(), count))
+        return self.shaped(list(islice(self.requests(), count)))
+
+    def shaped(self, drawn: list[Request]) -> list[Request]:
+        """The requests as the target's own `workload.py` shapes them, as they are where it has none."""
         shape = shaping(self.target)
         return shape(drawn, self) if shape else drawn
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,16 @@ if hasattr(model, "begin"):
     assert [streamed[i] for i in (0, 2, 3, 6)] == found, (streamed, found)
 print(json.dumps(found))
 """
+KEPT = ("flow-prefix-state",)
 PAINTING = """
 import json, sys
 from pathlib import Path
 import numpy as np, torch
 from painter import Painter
 painter = Painter.load(Path(sys.argv[1]), torch.float32)
+if "step" in vars(painter):
+    with torch.inference_mode():
+        painter.compile_step()
 noise = np.random.default_rng(2).standard_normal((16, 16, 16), dtype=np.float32)
 with torch.inference_mode():
     pixels = [painter.paint(words, noise, 3, 4.0) for words in ("a fox in fog", "", "by the sea " * 60)]
@@ -71,37 +76,61 @@ print(json.dumps([found, [next(free).ids for _ in range(12)]]))
 
 def printed(folder: Path, program: str, model: Path) -> object:
     command = [sys.executable, "-c", program, str(model)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
 
-def edited(target: str, skill: str, folder: Path) -> Path:
+def edited(target: str, skills: tuple[str, ...], folder: Path) -> Path:
     shutil.copytree(ROOT / "targets" / target / "starter", folder)
-    recipe = ROOT / "skills" / skill / "scripts" / "recipe.py"
-    subprocess.run([sys.executable, "-I", str(recipe), str(folder)], check=True, capture_output=True)
+    for skill in skills:
+        recipe = ROOT / "skills" / skill / "scripts" / "recipe.py"
+        subprocess.run([sys.executable, "-I", str(recipe), str(folder)], check=True, capture_output=True)
     return folder
 
 
-def both(target: str, skill: str, program: str, place: Path) -> tuple[object, object]:
-    model = model_folder(load_target(target, "tiny"))
-    starter = ROOT / "targets" / target / "starter"
-    return printed(starter, program, model), printed(edited(target, skill, place / "candidate"), program, model)
+@cache
+def plainly(target: str, program: str) -> object:
+    """What the starter says or draws."""
+    return printed(ROOT / "targets" / target / "starter", program, model_folder(load_target(target, "tiny")))
+
+
+def both(target: str, skills: tuple[str, ...], program: str, place: Path) -> tuple[object, object]:
+    changed = edited(target, skills, place / "candidate")
+    return plainly(target, program), printed(changed, program, model_folder(load_target(target, "tiny")))
 
 
 def test_audio_heard_as_it_comes_is_understood_as_a_whole(tmp_path: Path) -> None:
-    plain, incremental = both("moonshine_streaming", "incremental-audio-encoder", HEARING, tmp_path)
+    plain, incremental = both("moonshine_streaming", ("incremental-audio-encoder",), HEARING, tmp_path)
     assert plain == incremental
 
 
-def test_words_kept_over_all_steps_draw_the_same_image(tmp_path: Path) -> None:
-    plain, kept = both("show_o2_h100", "flow-prefix-state", PAINTING, tmp_path)
+@pytest.mark.parametrize(
+    "skills",
+    [
+        KEPT,
+        (*KEPT, "inactive-token-skipping"),
+        ("channels-last-decoder",),
+        pytest.param((*KEPT, "inactive-token-skipping", "compiled-flow-step"), marks=pytest.mark.slow),
+    ],
+    ids=lambda skills: skills[-1],
+)
+def test_what_a_step_need_not_compute_changes_no_image(skills: tuple[str, ...], tmp_path: Path) -> None:
+    if "compiled-flow-step" in skills and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    plain, kept = both("show_o2_h100", skills, PAINTING, tmp_path)
     assert np.allclose(np.asarray(plain), np.asarray(kept), atol=2e-4)
 
 
+def test_a_llama_written_out_says_what_the_library_says(tmp_path: Path) -> None:
+    plain, written = both("llama_mlx_json", ("static-cache-decode",), CHATTING, tmp_path)
+    assert plain == written
+
+
 @pytest.mark.slow
-def test_forced_text_leaves_the_models_choices_alone(tmp_path: Path) -> None:
-    plain, jumped = both("llama_mlx_json", "grammar-jump-forward", CHATTING, tmp_path)
+@pytest.mark.parametrize("before", [(), ("static-cache-decode",)], ids=["library", "written out"])
+def test_forced_text_leaves_the_models_choices_alone(before: tuple[str, ...], tmp_path: Path) -> None:
+    plain, jumped = both("llama_mlx_json", (*before, "grammar-jump-forward"), CHATTING, tmp_path)
     assert isinstance(plain, list)
     assert isinstance(jumped, list)
     assert plain[1] == jumped[1]

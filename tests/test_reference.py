@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -172,3 +174,23 @@ def test_a_model_that_the_hub_does_not_give_is_a_matter_of_usage(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError, match="cannot be fetched from the hub"):
         model_folder(tiny.model_copy(update={"model": model}))
+
+
+def test_the_commit_that_a_branch_of_the_hub_stood_for_is_told(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--allenai--Olmo-Hybrid-7B"
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    asked = (
+        "from pytest_vibeserve.target import load_target; from pytest_vibeserve.weights import fetched_commit; "
+        "print([fetched_commit(load_target(name)) for name in ('olmo_hybrid_prefix_cache', 'tiny_llama')])"
+    )
+    told = []
+    for place in (tmp_path, tmp_path / "empty"):
+        environment = {**os.environ, "HF_HUB_CACHE": str(place), "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-c", asked]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout.strip())
+    assert told == [f"['{commit}', '']", "['', '']"]

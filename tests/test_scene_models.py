@@ -73,7 +73,7 @@ def test_words_of_a_data_set_of_conversations_are_asked_with_a_fresh_note(
     said = "Tell me about trains and the people who drive them, please."
     path = tmp_path / "conversations.json"
     path.write_text(json.dumps([{"conversations": [{"from": "human", "value": said}]}]))
-    monkeypatch.setenv("VIBESERVE_CONVERSATIONS", str(path))
+    monkeypatch.setenv("VIBESERVE_DATA_CONVERSATIONS", str(path))
     texts = [one.prompt_text or one.messages[-1].content for one in taken(scene(LLAMA), 12) if _worded(one)]
     assert any(text.startswith("Tell me") for text in texts)
     assert len(set(texts)) == len(texts)
@@ -81,7 +81,7 @@ def test_words_of_a_data_set_of_conversations_are_asked_with_a_fresh_note(
 
 def test_a_data_set_that_is_none_is_the_users_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken").write_text("[1")
-    for name, variable in ((LLAMA, "VIBESERVE_CONVERSATIONS"), (QWEN, "VIBESERVE_CODE_EDITS")):
+    for name, variable in ((LLAMA, "VIBESERVE_DATA_CONVERSATIONS"), (QWEN, "VIBESERVE_DATA_CODE_EDITS")):
         monkeypatch.setenv(variable, str(tmp_path / "broken"))
         with pytest.raises(UsageError, match=variable):
             taken(scene(name), 12)
@@ -126,7 +126,7 @@ def test_requests_that_go_together_share_a_beginning_and_some_differ_in_one_toke
 def test_a_document_is_what_requests_share_after_a_fresh_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "book.txt"
     path.write_text("It was a bright cold day in April. " * 200)
-    monkeypatch.setenv("VIBESERVE_DOCUMENT", str(path))
+    monkeypatch.setenv("VIBESERVE_DATA_DOCUMENT", str(path))
     target = scene(OLMO)
     first, second = taken(target, 2), taken(target, 2, seed=6)
     vocabulary = Vocabulary(model_folder(target))

@@ -21,6 +21,9 @@ GRACE_S = 60.0
 PYTEST = (sys.executable, "-I", "-B", "-m", "pytest")
 UNISOLATED = "unisolated"
 KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST")
+DATA_SETS = "VIBESERVE_DATA_"
+"""How variables begin that tell a target's workload where a data set lies."""
+
 SHOWN_FAILURES = 5
 SHOWN_CHARACTERS = 600
 
@@ -162,8 +165,8 @@ def _complaint(finished: Finished) -> str:
 
 
 def gate_environment(device: Device | None = None) -> dict[str, str]:
-    """Nothing that Python or pytest obeys: where programs, caches, GPUs and the container engine are, and no more."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    """Nothing that Python or pytest obeys: where programs, caches, data sets, GPUs and the container engine are."""
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(DATA_SETS)}
     if device is not None and device.gpus:
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(device.gpus)
     return {**kept, "LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

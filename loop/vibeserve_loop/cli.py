@@ -156,10 +156,12 @@ def doctor(as_json: bool) -> ExitCode:
 @click.option("--like", default="tiny_llama", show_default=True, metavar="TARGET", help="What it begins as a copy of.")
 def init(name: str, into: Path, like: str) -> None:
     """Make a new target called NAME, ready to be changed."""
-    from vibeserve_loop.commands.scaffold import scaffold
+    from vibeserve_loop.commands.scaffold import first_profile, scaffold
 
     folder = scaffold(name, into, like)
-    click.echo(f"{folder} is made; check it with: vibeserve-loop validate {folder}")
+    profile = first_profile(folder)
+    small = f" --profile {profile}" if profile != "full" else ""
+    click.echo(f"{folder} is made; check it with: vibeserve-loop validate {folder}{small}")
 
 
 @cli.command()

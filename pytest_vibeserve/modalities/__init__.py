@@ -63,7 +63,7 @@ def wire_of(target: Target, vocabulary: Vocabulary, model: Path) -> Wire:
     if target.modality == "image":
         from pytest_vibeserve.modalities.image.wire import ImageWire
 
-        return ImageWire(target)
+        return ImageWire(target, vocabulary)
     if target.modality == "speech":
         from pytest_vibeserve.modalities.speech.wire import SpeechWire
 

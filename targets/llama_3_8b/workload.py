@@ -1,6 +1,6 @@
 """What is asked of llama_3_8b: half of it chats of one or more turns, in the words of a data set where one is given.
 
-`VIBESERVE_CONVERSATIONS` names a JSON file in the layout of ShareGPT: a list of objects whose `conversations` are
+`VIBESERVE_DATA_CONVERSATIONS` names a JSON file in the layout of ShareGPT: a list of objects whose `conversations` are
 turns with `from` and `value`.  A public prompt may be known to anybody, so each gets a fresh note at its end.
 """
 
@@ -16,7 +16,7 @@ from pytest_vibeserve.modalities.chat.template import Template
 from pytest_vibeserve.modalities.chat.wire import ChatRequest, Message
 from pytest_vibeserve.workload import Request, Workload
 
-CONVERSATIONS = "VIBESERVE_CONVERSATIONS"
+CONVERSATIONS = "VIBESERVE_DATA_CONVERSATIONS"
 CHATS, LATER_TURNS = 0.5, 0.3
 NOTE_BITS = 64
 

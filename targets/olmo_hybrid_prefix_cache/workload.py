@@ -1,6 +1,7 @@
 """What is asked of olmo_hybrid_prefix_cache: requests that go together begin with one text that nobody has seen.
 
-`VIBESERVE_DOCUMENT` names a text file whose beginning they share, after a fresh note that changes all that follows.
+`VIBESERVE_DATA_DOCUMENT` names a text file whose beginning they share, after a fresh note that changes all that
+follows.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
-DOCUMENT = "VIBESERVE_DOCUMENT"
+DOCUMENT = "VIBESERVE_DATA_DOCUMENT"
 SHARED = {"tiny": 512}
 SHARED_OTHERWISE = 32_768
 TWIN_OF = 8

@@ -1,7 +1,8 @@
 """What is asked of qwen3_32b_code_edit: code with a fault, greedily, and the answer that the client expects.
 
 The code is the standard library's own with its names exchanged for new ones, or that of a data set:
-`VIBESERVE_CODE_EDITS` names a JSONL file whose lines hold `incorrect_solutions`, as CodeEditorBench's code_debug does.
+`VIBESERVE_DATA_CODE_EDITS` names a JSONL file whose lines hold `incorrect_solutions`, as CodeEditorBench's code_debug
+does.
 A client expects the code that it sends; drawn weights know no code, so there the client expects what the reference
 answers, with some tokens exchanged, left out or put in.  One client in five expects something else, or nothing.
 """
@@ -22,7 +23,7 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import imported
 from pytest_vibeserve.workload import Request, Workload
 
-CODE_EDITS = "VIBESERVE_CODE_EDITS"
+CODE_EDITS = "VIBESERVE_DATA_CODE_EDITS"
 TOKENS_AN_EDIT = 24
 WRONG = ("shuffled", "foreign", "empty", "none")
 EVERY = 5

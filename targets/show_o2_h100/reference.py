@@ -96,6 +96,11 @@ def fetch(folder: Path, *, sources: str) -> None:
         for source, patterns in zip(sources.split(), kept, strict=True)
     )
     assemble(folder, flow, words, pixels / "Wan2.1_VAE.pth")
+    stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = (source.split("@")[0] for source in sources.split())
+    # The last part of a snapshot's path is the commit that its revision stood for.
+    stated["sources"] = [f"{name}@{part.name}" for name, part in zip(names, (flow, words, pixels), strict=True)]
+    (folder / "config.json").write_text(json.dumps(stated, indent=1), encoding="utf-8")
 
 
 def assemble(folder: Path, flow: Path, words: Path, vae: Path) -> None:

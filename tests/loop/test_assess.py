@@ -75,10 +75,11 @@ def test_the_gate_sees_nothing_of_the_loops_environment_and_runs_outside_the_wor
 ) -> None:
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "x" if name != "LD_PRELOAD" else "")
+    monkeypatch.setenv("VIBESERVE_DATA_VOICES", "where a data set lies")
     seen = lab.folder / "seen.json"
     assessed(lab, f"json.dump([sorted(os.environ), os.getcwd(), sys.argv], open({str(seen)!r}, 'w'))")
     names, folder, words = json.loads(seen.read_text())
-    known = {"PATH", "HOME", "LC_ALL", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"}
+    known = {"PATH", "HOME", "LC_ALL", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "VIBESERVE_DATA_VOICES"}
     allowed = {"VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST"}
     assert known <= set(names) <= known | allowed
     assert Path(folder) == lab.folder / "home"

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.image.wire import ImageRequest, ImageWire, body, rounded
 from pytest_vibeserve.target import Target
+from pytest_vibeserve.workload import Vocabulary
 
 
 def reply(raw: bytes, status: int = 200) -> Reply:
@@ -31,8 +33,8 @@ def saved(pixels: np.ndarray, form: str = "PNG") -> bytes:
 
 
 @pytest.fixture
-def wire(image_target: Target) -> ImageWire:
-    return ImageWire(image_target)
+def wire(image_target: Target, image_model: Path) -> ImageWire:
+    return ImageWire(image_target, Vocabulary(image_model))
 
 
 def request_of(wire: ImageWire, **changes: object) -> ImageRequest:

@@ -15,7 +15,10 @@ TEXT = (".toml", ".md", ".py")
 
 
 def scaffold(name: str, shelf: Path, like: str = TEMPLATE) -> Path:
-    """Make `shelf/name` like another target, by name or path; UsageError when a name will not do or is taken."""
+    """Make `shelf/name` like another target, by name or path; UsageError when a name will not do or is taken.
+
+    The other's README.md stays behind: what was found out about it was not found out about this one.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         wanted = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "my_target"
         raise UsageError(f"{name!r} is no snake_case name; type for example {wanted}")
@@ -24,9 +27,15 @@ def scaffold(name: str, shelf: Path, like: str = TEMPLATE) -> Path:
         raise UsageError(f"{folder} exists already; give another name")
     template = find("targets", like, TARGET_FILE)
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    (folder / "README.md").unlink(missing_ok=True)
     for path in sorted(folder.rglob("*")):
         if path.suffix in TEXT and path.is_file():
             text = path.read_text(encoding="utf-8")
             path.write_text(text.replace(template.name, name), encoding="utf-8")
     load_target(str(folder.resolve()))
     return folder
+
+
+def first_profile(folder: Path) -> str:
+    """The profile to begin with: `tiny` where the target asks for a machine of its own, else the full one."""
+    return "full" if load_target(str(folder.resolve())).hardware.backend == "cpu" else "tiny"

@@ -28,6 +28,8 @@ from vibeserve_loop.validation.own_faults import ZOO, own_faults
 
 GATE = (sys.executable, "-I", "-B", "-m", "pytest")
 PACKAGES = ("pytest", "torch", "transformers")
+TRIES = 3
+"""How often a candidate is judged where the machine, not the candidate, ends the gate."""
 
 
 class Finding(BaseModel):
@@ -77,14 +79,14 @@ class Trial:
         with tempfile.TemporaryDirectory(prefix="vibeserve-validate-") as scratch:
             home = Path(scratch)
             gate = Gate(self.target, home, self.command)
-            found = gate.assess(Case(self.target.starter_folder, None, "quick", home / "logs" / "starter"))
+            found = _judged("starter", gate, Case(self.target.starter_folder, None, "quick", home / "logs" / "starter"))
             yield _accepted("starter", found)
             patient = Gate(self.small, home, self.command)
             hasty = Gate(self.small, home, (*(self.command or GATE), "--exitfirst"))
             for fault in _faults(self.small, home / "faults"):
                 gate = patient if fault.honest else hasty
-                found = gate.assess(Case(fault.folder, None, "quick", home / "logs" / fault.name))
                 name = f"{'honest' if fault.honest else 'fault'} {fault.name}"
+                found = _judged(name, gate, Case(fault.folder, None, "quick", home / "logs" / fault.name))
                 yield _accepted(name, found) if fault.honest else _refused(name, fault, found)
 
 
@@ -154,14 +156,12 @@ def _faults(target: Target, into: Path) -> list[Fault]:
 
 
 def _accepted(name: str, found: Assessment) -> Finding:
-    _judged(name, found)
     right = found.outcome == "accepted"
     advice = "" if right else "the contract wrongs an honest server, or the starter is not honest: see the reason"
     return Finding(candidate=name, right=right, outcome=found.outcome, reason=found.reason, advice=advice)
 
 
 def _refused(name: str, fault: Fault, found: Assessment) -> Finding:
-    _judged(name, found)
     names = ", ".join(check.name for check in found.failed) or found.reason
     noticed = any(check.name.startswith(fault.kind.check) for check in found.failed)
     right = found.outcome == "rejected"
@@ -170,9 +170,15 @@ def _refused(name: str, fault: Fault, found: Assessment) -> Finding:
     return Finding(candidate=name, right=right, outcome=found.outcome, reason=names + elsewhere, advice=advice)
 
 
-def _judged(name: str, found: Assessment) -> None:
-    if found.outcome in ("infrastructure", "nothing"):
-        raise InfrastructureError(f"{name}: {found.reason}")
+def _judged(name: str, gate: Gate, case: Case) -> Assessment:
+    """What the gate says; where the machine kept it from saying anything, it is asked again a few times."""
+    for attempt in range(1, TRIES + 1):
+        found = gate.assess(case)
+        if found.outcome not in ("infrastructure", "nothing"):
+            return found
+        again = "; once more" if attempt < TRIES else ""
+        print(f"note: {name}: nothing was said about it: {found.reason}{again}", file=sys.stderr)
+    raise InfrastructureError(f"{name}: {found.reason}")
 
 
 def _tell(finding: Finding, as_json: bool) -> None:

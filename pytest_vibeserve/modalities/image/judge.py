@@ -37,7 +37,7 @@ class ImageJudge:
 
     def __init__(self, bench: Bench, model: Path) -> None:
         """Bind to one served candidate; the reference is loaded on first use."""
-        self._bench, self._model, self._wire = bench, model, ImageWire(bench.target)
+        self._bench, self._model, self._wire = bench, model, ImageWire(bench.target, bench.vocabulary)
 
     @cached_property
     def reference(self) -> ImageReference:

@@ -29,7 +29,7 @@ from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.load_generator import Exchange, Reply
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.workload import Request
+from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
 PATH = "/v1/images/generations"
 Pixels = NDArray[np.float32]
@@ -65,13 +65,14 @@ class ImageAnswer(Answer):
 class ImageWire:
     """Images of one target on the wire: fresh requests, their exchanges, and what their replies say."""
 
-    def __init__(self, target: Target) -> None:
-        """Bind to a target's `[image]` table."""
-        self.target = target
+    def __init__(self, target: Target, vocabulary: Vocabulary) -> None:
+        """Bind to a target's `[image]` table; the vocabulary is what a target's own `workload.py` may ask for."""
+        self.target, self._vocabulary = target, vocabulary
 
     def fresh(self, draws: random.Random, count: int) -> list[Request]:
         """Fresh images: prompts in words, steps and guidance by the target, every other noise only by its seed."""
-        return [self._drawn(draws, index) for index in range(count)]
+        drawn: list[Request] = [self._drawn(draws, index) for index in range(count)]
+        return Workload(self.target, self._vocabulary, draws).shaped(drawn)
 
     def _drawn(self, draws: random.Random, index: int) -> ImageRequest:
         image = self.target.image

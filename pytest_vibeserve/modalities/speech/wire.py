@@ -42,7 +42,7 @@ from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.audio import Clip
 from pytest_vibeserve.modalities.speech.streams import Stream, Streamed
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.workload import Request, Vocabulary
+from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
 PATH = "/v1/audio/transcriptions"
 FIRST_SHARE = 0.9
@@ -122,7 +122,8 @@ class SpeechWire:
                     make(draws.choice(plain) if index >= len(makers) else plain[index % len(plain)]), draws, kind
                 )
             )
-        return [replace(request, id=index) for index, request in enumerate(found)]
+        drawn: list[Request] = [replace(request, id=index) for index, request in enumerate(found)]
+        return Workload(self.target, self.vocabulary, draws).shaped(drawn)
 
     def request(self, clip: Clip, draws: random.Random, kind: str) -> SpeechRequest:
         """A clip as a request with a drawn limit of tokens and length of frames."""

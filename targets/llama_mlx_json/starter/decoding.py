@@ -70,7 +70,7 @@ class Decoder:
         self.size, self.context = config["vocab_size"], config["max_position_embeddings"]
         self._device = "mps" if torch.backends.mps.is_available() else "cpu"
         if self._device == "cpu":
-            torch.set_num_threads(2)
+            torch.set_num_threads(1)
         self._net = quantised.load(folder, torch.bfloat16).to(self._device)
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         self._tokens = llguidance.LLTokenizer(text, n_vocab=self.size, eos_token=sorted(self.ends))

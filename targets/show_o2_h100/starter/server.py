@@ -115,7 +115,7 @@ def _device() -> str:
         return "cuda"
     if torch.backends.mps.is_available():
         return "mps"
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return "cpu"
 
 

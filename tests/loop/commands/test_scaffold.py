@@ -9,7 +9,7 @@ import pytest
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import entries
 from pytest_vibeserve.target import TARGET_FILE, load_target
-from vibeserve_loop.commands.scaffold import TEMPLATE, scaffold
+from vibeserve_loop.commands.scaffold import TEMPLATE, first_profile, scaffold
 
 TARGETS = sorted(entries("targets", TARGET_FILE))
 
@@ -22,6 +22,8 @@ def test_every_target_is_a_template(like: str, tmp_path: Path) -> None:
     assert (target.starter_folder / "candidate.toml").is_file()
     written = [path for path in folder.rglob("*") if path.suffix in (".toml", ".md", ".py")]
     assert [path.name for path in written if like in path.read_text(encoding="utf-8")] == []
+    assert not (folder / "README.md").exists()
+    assert first_profile(folder) == ("full" if like == TEMPLATE else "tiny")
 
 
 def test_a_target_of_another_repository_is_a_template_too(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ kind = text.split('"--kind", "')[1].split('"')[0] if "--kind" in text else "star
 sees = (target / "sees").read_text().split()
 with open(__file__ + ".log", "a") as log:
     log.write(f"{kind} {given['--vibeserve-profile']} {'--exitfirst' in sys.argv}\\n")
-outcome = "infrastructure" if "fire" in sees else "rejected" if kind in sees else "accepted"
+smokes = "smoke" in sees and len(open(__file__ + ".log").readlines()) < 3
+outcome = "infrastructure" if "fire" in sees or smokes else "rejected" if kind in sees else "accepted"
 name = {"greedy": "sampled.surprisal"}.get(kind, "audit.request")
 check = {"name": name, "result": "fail" if kind in sees else "pass", "detail": "d"}
 machine = {"isolation": "none", "platform": "p", "cpu": "c", "cores": 2, "memory_gib": 8, "python": "3"}
@@ -116,7 +117,16 @@ def test_only_the_starter_is_judged_in_full_where_there_is_a_tiny_profile(
 def test_a_machine_that_fails_says_nothing_about_the_contract(lab: Callable[..., ExitCode], tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match="starter: because"):
         lab({"fire"})
+    assert asked(tmp_path) == ["starter full False"] * 3
     assert not list((tmp_path / "cache").rglob("*.json"))
+
+
+def test_what_a_busy_machine_kept_from_being_judged_is_judged_again(
+    lab: Callable[..., ExitCode], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert lab(FAULTS | {"smoke"}) == ExitCode.ACCEPTED
+    assert asked(tmp_path)[:4].count("starter full False") == 3
+    assert "note: starter: nothing was said about it: because; once more" in capsys.readouterr().err
 
 
 def test_a_target_without_a_starter_is_told_so(tmp_path: Path) -> None:
