@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "loop")]
 
-from pytest_vibeserve.comparison import PAIRS_A_QUAD, PATTERNS  # noqa: E402
+from pytest_vibeserve.comparison import PAIRS_A_QUAD  # noqa: E402
 from pytest_vibeserve.machine_state import LARGEST_FOREIGN  # noqa: E402
-from pytest_vibeserve.statistics import ALPHA, quad  # noqa: E402
+from pytest_vibeserve.statistics import ALPHA, orders, quad  # noqa: E402
 from pytest_vibeserve.stopping import EFFORTS, Effort, Tally, ending  # noqa: E402
 from vibeserve_loop.decision import SEARCH_ALPHA, alpha_for  # noqa: E402
 from vibeserve_loop.records import Task  # noqa: E402
@@ -64,12 +64,12 @@ class Trial:
 
 def trial(gain: float, machine: Machine, alpha: float, effort: Effort, draws: random.Random) -> Trial:
     """One comparison of a candidate that is `gain` times as fast as its baseline."""
-    tally, disturbance = Tally(alpha, effort), machine.blocks(draws)
+    tally, disturbance, order = Tally(alpha, effort), machine.blocks(draws), orders(draws)
     ours = gain * math.exp(draws.gauss(0, machine.start) - draws.gauss(0, machine.start))
     for begun in range(1, effort.most + 1):
         arms: dict[str, list[float]] = {"A": [], "B": []}
         foreign = []
-        for arm in draws.choice(PATTERNS):
+        for arm in next(order):
             log, taken = next(disturbance)
             foreign.append(taken)
             arms[arm].append(math.exp(log) * (ours if arm == "A" else 1.0))
