@@ -19,7 +19,7 @@ from typing import Any
 VARIABLE = "VIBESERVE_PROFILE"
 BEGIN, END = "serving.begin", "serving.end"
 """Audit events by which a candidate says what its thread is at: `sys.audit(BEGIN, phase, rows)`, `sys.audit(END)`."""
-TRACED_S = 1.0
+TRACED_S = 0.6
 """Operators are traced for this long only: a trace of every call slows a server down and grows by the second."""
 LOOK_S = 0.02
 MOST_MARKS = 200_000

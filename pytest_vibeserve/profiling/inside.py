@@ -7,14 +7,14 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import Runner
 from pytest_vibeserve.ceiling import cost
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.drafts import sent
+from pytest_vibeserve.drafts import Draft, sent
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive, InfrastructureError
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.isolation.view import FINDINGS
@@ -28,9 +28,10 @@ from pytest_vibeserve.profiling.stacks import Stacks, sampled
 from pytest_vibeserve.profiling.threads import Looks, looking
 from pytest_vibeserve.server import Server
 
-LOADED_S = 3.0
+LOADED_S = 2.5
+"""So long the server is loaded: the profiler needs a moment to begin, and looks for `hook.TRACED_S` after it."""
 WRITING_S = 20.0
-LONGEST_S = 30.0
+WARM_UP_TOKENS = 4
 LARGEST = 2048
 """Bytes of an insight as JSON."""
 SHOWN_FUNCTIONS = 4
@@ -70,20 +71,33 @@ def _passed(bench: Bench, load: Load) -> _Pass:
         with bench.relaunched(bench.contract.model, control) as inner:
             server = inner.server
             assert isinstance(server, Server)
-            runner = Runner(inner, load)
-            runner.warm_up()
-            count = max(load.concurrency, round(runner.count * LOADED_S / max(runner.block_s, 0.1)))
-            draft = runner.draft(count)
+            draft = _draft(bench, inner, load)
             (control / "begin").touch()
             begun = time.monotonic()
             with looking(server.root) as looks, sampled(server.root, spied) as stacks:
-                _, answers = sent(inner, load, draft, LONGEST_S)
+                _, answers = sent(inner, load, draft, LOADED_S)
                 ended = time.monotonic()
             (control / "end").touch()
             findings = server.temporary / FINDINGS
             _await_findings(findings)
             recording = read_recording(findings, load.concurrency, (begun, ended))
         return _Pass(recording, looks, stacks, answers)
+
+
+def _draft(bench: Bench, inner: Bench, load: Load) -> Draft:
+    """Requests for longer than the server is loaded, so that it is as full at the end as in the middle; all warm.
+
+    What is not answered when the time is over is left unanswered.  How many fit is known from what was measured.
+    """
+    runner = Runner(inner, load)
+    known = bench.observed.get(load.name)
+    if known is None:
+        runner.warm_up()
+        return runner.draft(max(load.concurrency, round(runner.count * LOADED_S / max(runner.block_s, 0.1))))
+    short = [replace(request, max_tokens=WARM_UP_TOKENS) for request in inner.fresh("warm-up", 2)]
+    inner.ask(short, concurrency=2)
+    answers = sum(len(block.answers) for block in known.blocks)
+    return runner.draft(load.concurrency + round(answers / known.wall_s * LOADED_S))
 
 
 def _await_findings(folder: Path) -> None:

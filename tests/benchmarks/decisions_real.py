@@ -3,7 +3,8 @@
 The candidate in DIR (its target's starter by default) against a copy of itself, as it is or slowed by a known factor.
 Each sitting starts both afresh and holds several contests one after another, each decided by itself with the gate's own
 code, at the alpha of a round of forty; the accuracy contract is left out.  Told `--seconds N` it begins nothing new
-after that time.  What other programs do on the machine meanwhile is in the result.
+after that time.  What other programs do on the machine meanwhile is in the result; a round that a gate would call void
+(the load client was the bottleneck, a server did not answer) is counted as void.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "loop")]
 
 from pytest_vibeserve.blocks import Runner  # noqa: E402
 from pytest_vibeserve.comparison import Contest, Names, Rule  # noqa: E402
+from pytest_vibeserve.errors import CandidateFailure, InfrastructureError  # noqa: E402
 from pytest_vibeserve.report import Comparison  # noqa: E402
 from pytest_vibeserve.session import Session  # noqa: E402
 from pytest_vibeserve.settings import read_settings  # noqa: E402
@@ -91,6 +93,14 @@ def sitting(pair: Pair, contests: int, until: float) -> Iterator[Comparison]:
             yield contest.comparison(Names(rival.name, rival.tree))
 
 
+def held(pair: Pair, contests: int, until: float) -> Iterator[Comparison | str]:
+    """The contests of a sitting; one that says nothing of the candidate ends it with the reason."""
+    try:
+        yield from sitting(pair, contests, until)
+    except (CandidateFailure, InfrastructureError) as failure:
+        yield str(failure)[:120]
+
+
 def interval(count: int, of: int) -> str:
     """A share with its exact 95 % interval (Clopper and Pearson, by bisection of the binomial's tails)."""
     from math import comb
@@ -110,14 +120,22 @@ def interval(count: int, of: int) -> str:
     return f"{count} of {of} [{low:.0%}, {high:.0%}]"
 
 
-def told(factor: float, found: list[Comparison]) -> str:
-    """One line of what was said of one factor."""
+def told(factor: float, rounds: list[Comparison | str]) -> str:
+    """One line of what was said of one factor; rounds that were void count in no share."""
+    found = [one for one in rounds if not isinstance(one, str)]
+    if not found:
+        return f"| {factor:g} | - | - | - | - | - | - | {len(rounds)} |"
     said = [one.conclusion for one in found]
     early = sum(one.conclusion == "better" and one.pairs <= EARLY_PAIRS for one in found)
     noise = sorted(one.noise or 0.0 for one in found)
     pairs = sorted(one.pairs for one in found)
     cells = [interval(said.count(word), len(said)) for word in ("better", "no difference shown", "worse")]
-    cells += [interval(early, len(said)), f"{pairs[len(pairs) // 2]}", f"{noise[0]:.1%} to {noise[-1]:.1%}"]
+    cells += [
+        interval(early, len(said)),
+        f"{pairs[len(pairs) // 2]}",
+        f"{noise[0]:.1%} to {noise[-1]:.1%}",
+        f"{len(rounds) - len(found)}",
+    ]
     return f"| {factor:g} | {' | '.join(cells)} |"
 
 
@@ -137,7 +155,7 @@ def main() -> None:
     assert alpha is not None
     print("| true factor | sitting | gain | interval | conclusion | pairs | dropped | noise | ended | foreign |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    found: dict[float, list[Comparison]] = {}
+    found: dict[float, list[Comparison | str]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         number = 0
         while time.monotonic() < until:
@@ -145,16 +163,19 @@ def main() -> None:
             number += 1
             baseline = copied(candidate, Path(scratch) / f"slower-{factor:g}-{number}", factor)
             pair = Pair(asked.target, asked.profile, candidate, baseline, alpha)
-            for one in sitting(pair, asked.contests, until):
+            for one in held(pair, asked.contests, until):
                 found.setdefault(factor, []).append(one)
+                if isinstance(one, str):
+                    print(f"| {factor:g} | {number} | void: {one} |", flush=True)
+                    continue
                 taken = f"{one.conditions.foreign:.0%}" if one.conditions else "-"
                 print(
                     f"| {factor:g} | {number} | {one.gain:.3f} | {one.low:.3f} to {one.high:.3f} | {one.conclusion} "
                     f"| {one.pairs} | {one.dropped} | {one.noise:.1%} | {one.ended} | {taken} |",
                     flush=True,
                 )
-    print("\n| true factor | better | no difference | worse | better within 6 pairs | median pairs | noise |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| true factor | better | no difference | worse | better within 6 pairs | median pairs | noise | void |")
+    print("|---|---|---|---|---|---|---|---|")
     for factor in sorted(found):
         print(told(factor, found[factor]))
 
