@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
-
-import orjson
 
 
 def lines(chunks: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
@@ -38,7 +37,7 @@ def payloads(chunks: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, dic
         if content == b"[DONE]":
             ended = True
             continue
-        payload = orjson.loads(content)
+        payload = _parsed(content)
         if not isinstance(payload, dict):
             raise ValueError(f"an event is no object: {content[:60]!r}")
         if payload.get("error"):
@@ -46,3 +45,11 @@ def payloads(chunks: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, dic
         yield at_s, payload
     if not ended:
         raise ValueError("the stream ended without data: [DONE]")
+
+
+def _parsed(content: bytes) -> Any:
+    """By the standard library: the load generator runs where nothing else is installed."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError(f"an event is nested too deeply: {content[:60]!r}") from None

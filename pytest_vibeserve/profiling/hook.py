@@ -54,9 +54,11 @@ class Recorder:
     def _watch(self) -> None:
         self._await("begin")
         self._noting = True
+        why = "" if "mlx.core" in sys.modules else "neither torch nor mlx is imported"
         if "mlx.core" in sys.modules:
             self._wrap(sys.modules["mlx.core"])
-        why = self._trace(sys.modules["torch"]) if "torch" in sys.modules else "torch is not imported"
+        if "torch" in sys.modules:
+            why = self._trace(sys.modules["torch"])
         self._await("end")
         self._noting = False
         told = {

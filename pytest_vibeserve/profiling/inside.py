@@ -22,6 +22,7 @@ from pytest_vibeserve.loads import Load
 from pytest_vibeserve.machine_rates import machine
 from pytest_vibeserve.profiling import hook, shares
 from pytest_vibeserve.profiling.hypotheses import Evidence, hypotheses
+from pytest_vibeserve.profiling.nsight import why_no_nsight
 from pytest_vibeserve.profiling.recording import read_recording
 from pytest_vibeserve.profiling.spans import Recording, covered, length
 from pytest_vibeserve.profiling.stacks import Stacks, sampled
@@ -126,7 +127,8 @@ def _distilled(bench: Bench, load: Load, found: _Pass) -> Insight:
     promising, gains = hypotheses(seen)
     leaves = stacks.leaves.most_common(SHOWN_FUNCTIONS)
     sources = (*recording.sources, *(("py-spy",) if stacks.total else ()))
-    notes = (*recording.notes, *((stacks.why_not,) if stacks.why_not else ()))
+    absent = (why_no_nsight(target.hardware.backend), stacks.why_not)
+    notes = (*recording.notes, *(why for why in absent if why))
     peak = recording.counters.get("peak_memory")
     return Insight(
         load=load.name, seconds=round(recording.seconds, 2), sources=sources,

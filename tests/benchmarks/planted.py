@@ -159,8 +159,7 @@ def main() -> None:
             cells = (name, f"{seen.throughput:.0f}", fault.hint or "-", *where, f"{seen.inside.took_s:.1f}")
             print(f"| {' | '.join(cells)} |", flush=True)
             print(f"{seen.outside}\n{seen.inside.model_dump_json(exclude={'operators'})}", file=sys.stderr, flush=True)
-            if fault.hint:
-                cases.append(case(name, fault, whole / seen.throughput, seen))
+            cases.append(case(name, fault, whole / seen.throughput, seen))
             if asked.toml:
                 asked.toml.write_text("\n".join(cases), encoding="utf-8")
 
