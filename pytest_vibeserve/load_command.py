@@ -6,6 +6,7 @@ One JSON object a level on standard output.  Tokens are counted from the ids tha
 from __future__ import annotations
 
 import random
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,8 +46,8 @@ class Shape:
     requests: int
     arrival: str
     burstiness: float
-    seed: int
     timeout_s: float
+    draws: random.Random
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,22 +68,26 @@ class Shape:
 @click.option("--chat", is_flag=True, help="Use /v1/chat/completions.")
 @click.option("--model", default="", help="The model's name, where the server wants one.")
 @click.option("--processes", default=1, show_default=True, help="Client processes.")
-@click.option("--seed", default=0, show_default=True, help="Of prompts and arrivals.")
+@click.option("--seed", type=int, help="Of prompts and arrivals (default: another one each time, which is told).")
 def load(url: str, concurrency: str, rate: str, find_rate: tuple[float, float] | None, **asked: object) -> None:
     """Load the server at URL and say what it took."""
     bound, chosen, chat = str(asked.pop("bound")), asked.pop("slo"), asked.pop("chat")
     slo, processes = _slo(chosen if isinstance(chosen, tuple) else ()), asked.pop("processes")
     path = "/v1/chat/completions" if chat else "/v1/completions"
     timeout_s = _time(str(asked.pop("timeout")), "--timeout")
-    shape = Shape(path=path, timeout_s=timeout_s, **asked)  # type: ignore[arg-type]
+    given = asked.pop("seed")
+    seed = secrets.randbelow(1 << 32) if given is None else given
+    shape = Shape(path=path, timeout_s=timeout_s, draws=random.Random(f"load/{seed}"), **asked)  # type: ignore[arg-type]
     place = _place(url)
+    if not (_levels(concurrency, "--concurrency") or _levels(rate, "--rate") or find_rate):
+        raise UsageError("no load is asked for: give --concurrency, --rate or --find-rate")
     with ShardedLoadGenerator(*place, processes=int(str(processes))) as client:
         for level in _whole(_levels(concurrency, "--concurrency")):
-            _say({"concurrency": level, **_told(client.closed(_exchanges(shape), level), slo, False)})
+            _say({"concurrency": level, "seed": seed, **_told(client.closed(_exchanges(shape), level), slo, False)})
         for level in _levels(rate, "--rate"):
-            _say({"rate": level, **_told(client.open(_exchanges(shape, level)), slo, True)})
+            _say({"rate": level, "seed": seed, **_told(client.open(_exchanges(shape, level)), slo, True)})
         if find_rate:
-            _say(_found(client, shape, find_rate, bound))
+            _say({**_found(client, shape, find_rate, bound), "seed": seed})
 
 
 def main() -> None:
@@ -129,7 +134,8 @@ def _told(traffic: Traffic, slo: Slo, is_open: bool) -> dict[str, object]:
 
 
 def _exchanges(shape: Shape, rate: float = 0.0) -> list[Exchange]:
-    draws = random.Random(f"{shape.seed}/{rate}")
+    """One block of load, in words that no earlier block had: a server may remember."""
+    draws = shape.draws
     times = arrivals(shape.arrival, rate, shape.requests, draws, shape.burstiness) if rate else [None] * shape.requests
     return [
         Exchange(id, "POST", shape.path, _body(shape, draws), at_s=at, timeout_s=shape.timeout_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,18 @@ def test_the_first_failure_is_told_in_words(way: str, why: str) -> None:
     assert why in level["first_failure"]
 
 
+def test_no_prompt_is_asked_twice_and_a_seed_asks_the_same_again() -> None:
+    def prompts(seed: str) -> list[str]:
+        with running_stub() as (_, port):
+            told(f"http://127.0.0.1:{port}", "--concurrency", "2,2", "--rate", "50", "--requests", "4", "--seed", seed)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/log", timeout=30) as seen:
+                return sorted(json.loads(body)["prompt"] for body in json.loads(seen.read())["bodies"])
+
+    first = prompts("7")
+    assert len(set(first)) == len(first) == 12
+    assert prompts("7") == first != prompts("8")
+
+
 @pytest.mark.slow
 def test_an_event_of_many_megabytes_costs_no_more_than_its_length() -> None:
     assert level_of(("huge-line",), "20 s")["failed"] == 0
@@ -123,6 +136,7 @@ def test_several_processes_search_the_highest_rate_within_a_bound(url: str) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ((), "no load is asked for: give --concurrency, --rate or --find-rate"),
         (("--rate", "-5"), "--rate takes numbers above 0, not '-5'"),
         (("--concurrency", "many"), "--concurrency takes numbers with commas between, not 'many'"),
         (("--slo", "ttft=200"), "--slo 'ttft=200' should be a number with its unit"),

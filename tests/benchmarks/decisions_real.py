@@ -17,15 +17,17 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "loop")]
 
+from pytest_vibeserve.bench import Bench  # noqa: E402
 from pytest_vibeserve.blocks import Runner  # noqa: E402
 from pytest_vibeserve.comparison import Contest, Names, Rule  # noqa: E402
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError  # noqa: E402
+from pytest_vibeserve.evaluator import Rival  # noqa: E402
 from pytest_vibeserve.report import Comparison  # noqa: E402
 from pytest_vibeserve.session import Session  # noqa: E402
 from pytest_vibeserve.settings import read_settings  # noqa: E402
@@ -63,14 +65,14 @@ def copied(candidate: Path, into: Path, factor: float) -> Path:
     return into
 
 
-def sitting(pair: Pair, contests: int, until: float) -> Iterator[Comparison]:
+def sitting(pair: Pair, contests: int, until: float) -> Iterator[Comparison | str]:
     """Both servers started afresh, and so many contests between them."""
     given = {
         "target": pair.target, "profile": pair.profile, "candidate": str(pair.candidate),
         "baseline": str(pair.baseline), "depth": "quick", "alpha": str(pair.alpha),
     }  # fmt: skip
     settings = read_settings(lambda name: given.get(name, ""), ROOT)
-    target, effort = settings.target, EFFORTS["quick"]
+    target = settings.target
     load = target.load_named(target.headline.load)
     with closing(Session(settings, lambda record: None)) as session:
         bench, rival = session.bench, session.rival
@@ -80,17 +82,27 @@ def sitting(pair: Pair, contests: int, until: float) -> Iterator[Comparison]:
         ours, theirs = Runner(bench, load, pausing=True), Runner(rival.bench, load, pausing=True, rival=rival.name)
         ours.warm_up()
         theirs.warm_up()
-        ends = min(until, bench.contract.deadline - effort.seconds)
+        ends = min(until, bench.contract.deadline - EFFORTS["quick"].seconds)
         for _ in range(contests):
             if time.monotonic() > ends:
                 return
-            rule = Rule((target.headline,), pair.alpha, replace(effort))
-            contest = Contest(ours, theirs, rule, bench.draws("order of blocks"))
-            while not contest.is_over:
-                contest.before()
-                contest.timed()
-                contest.after()
-            yield contest.comparison(Names(rival.name, rival.tree))
+            yield contested(bench, (ours, theirs), rival, pair.alpha)
+
+
+def contested(bench: Bench, runners: tuple[Runner, Runner], rival: Rival, alpha: float) -> Comparison | str:
+    """One contest, or why it says nothing: then both servers sleep again, as before it."""
+    rule = Rule((bench.target.headline,), alpha, EFFORTS["quick"])
+    contest = Contest(*runners, rule, bench.draws("order of blocks"))
+    try:
+        while not contest.is_over:
+            contest.before()
+            contest.timed()
+            contest.after()
+    except InfrastructureError as failure:
+        bench.server.pause()
+        rival.bench.server.pause()
+        return str(failure)[:120]
+    return contest.comparison(Names(rival.name, rival.tree))
 
 
 def held(pair: Pair, contests: int, until: float) -> Iterator[Comparison | str]:
