@@ -23,7 +23,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from policies import EFFECTS, STARTER_TOK_S, ReplayGate, Result, applied, best_known, replayed, searched
+from policies import (
+    EFFECTS,
+    FACTORS,
+    NOT_AFTER,
+    STARTER_TOK_S,
+    ReplayGate,
+    Result,
+    applied,
+    best_known,
+    replayed,
+    searched,
+)
 
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import Hint
@@ -80,7 +91,8 @@ def rounds_to_relief(case: Case, seen: str, policy: str, seed: int, scratch: Pat
     have = {name.partition(":")[0] for name in BASE} - {name.partition(":")[0] for name in case["relieved_by"]}
     known = tuple(
         replace(one, requires=tuple(skill for skill in one.requires if skill not in have))
-        for one in techniques_for(target) if one.skill not in have
+        for one in techniques_for(target)
+        if one.name in FACTORS and one.skill not in have and NOT_AFTER.get(one.skill) not in have
     )  # fmt: skip
     name = f"{case['planted'].replace(' ', '-')}-{seen}-{policy}-{seed}"
     settings = Settings(
