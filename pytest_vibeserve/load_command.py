@@ -82,8 +82,8 @@ def load(url: str, concurrency: str, rate: str, find_rate: tuple[float, float] |
     if not (_levels(concurrency, "--concurrency") or _levels(rate, "--rate") or find_rate):
         raise UsageError("no load is asked for: give --concurrency, --rate or --find-rate")
     with ShardedLoadGenerator(*place, processes=int(str(processes))) as client:
-        for level in _whole(_levels(concurrency, "--concurrency")):
-            _say({"concurrency": level, "seed": seed, **_told(client.closed(_exchanges(shape), level), slo, False)})
+        for streams in _whole(_levels(concurrency, "--concurrency")):
+            _say({"concurrency": streams, "seed": seed, **_told(client.closed(_exchanges(shape), streams), slo, False)})
         for level in _levels(rate, "--rate"):
             _say({"rate": level, "seed": seed, **_told(client.open(_exchanges(shape, level)), slo, True)})
         if find_rate:

@@ -92,7 +92,7 @@ CLOSES = ("cut", "cut-within-an-event", "closes")
 COUNT = itertools.count()
 
 
-class Handler(socketserver.StreamRequestHandler):
+class Talk(socketserver.StreamRequestHandler):
     """One connection; every second request that the server sees is answered its way."""
 
     def handle(self) -> None:
@@ -121,6 +121,6 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 if __name__ == "__main__":
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Talk) as server:
         print(server.server_address[1], flush=True)
         server.serve_forever()
