@@ -39,7 +39,7 @@ from policies import (
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import Hint
 from pytest_vibeserve.target import Target, load_target
-from vibeserve_loop import lineage
+from vibeserve_loop.ledger import lineage
 from vibeserve_loop.records import Knobs, Settings
 from vibeserve_loop.skills import techniques_for
 

@@ -29,8 +29,9 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "loop")]
 from pytest_vibeserve.insight import Insight  # noqa: E402
 from pytest_vibeserve.report import Comparison, Hint, Measurement  # noqa: E402
 from pytest_vibeserve.target import Target, load_target  # noqa: E402
-from vibeserve_loop import lineage, resolve  # noqa: E402
+from vibeserve_loop import resolve  # noqa: E402
 from vibeserve_loop.engine import Search  # noqa: E402
+from vibeserve_loop.ledger import lineage  # noqa: E402
 from vibeserve_loop.ledger.accounts import account  # noqa: E402
 from vibeserve_loop.ledger.history import History  # noqa: E402
 from vibeserve_loop.ledger.runs import RunFolder, create  # noqa: E402
