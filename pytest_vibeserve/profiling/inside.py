@@ -76,12 +76,13 @@ def _passed(bench: Bench, load: Load) -> _Pass:
             (control / "begin").touch()
             begun = time.monotonic()
             with looking(server.root) as looks, sampled(server.root, spied) as stacks:
-                _, answers = sent(inner, load, draft, LOADED_S)
-                ended = time.monotonic()
+                traffic, answers = sent(inner, load, draft, LOADED_S)
             (control / "end").touch()
             findings = server.temporary / FINDINGS
             _await_findings(findings)
-            recording = read_recording(findings, load.concurrency, (begun, ended))
+            # Whether the server still lives is looked at for a moment after the load: that is no part of it.
+            start = traffic.start_s or begun
+            recording = read_recording(findings, load.concurrency, (start, start + traffic.wall_s))
         return _Pass(recording, looks, stacks, answers)
 
 

@@ -108,9 +108,11 @@ def rounds_to_relief(case: Case, seen: str, policy: str, seed: int, scratch: Pat
 
 def planted(policy: str, seeds: int) -> None:
     """A table of rounds by fault and by what was told."""
+    if not CASES:
+        raise SystemExit("effects.toml holds no case yet: append what `planted.py --toml FILE` writes")
     print(f"| planted | costs | {' | '.join(SEEN.values())} |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
-        for case in EFFECTS["case"]:
+        for case in CASES.values():
             if not case["relieved_by"]:
                 continue
             cells = []
