@@ -22,11 +22,10 @@ from pytest_vibeserve.machine_state import (
 )
 from pytest_vibeserve.metrics import Block, measure
 from pytest_vibeserve.report import Comparison, Conditions, Gain
-from pytest_vibeserve.statistics import GainSequence, Interval, quad, rate_interval, relation
+from pytest_vibeserve.statistics import GainSequence, Interval, orders, quad, rate_interval, relation
 from pytest_vibeserve.stopping import Effort, Ended, Tally, ending
 from pytest_vibeserve.target import Objective
 
-PATTERNS = ("ABBA", "BAAB")
 PAIRS_A_QUAD = 2
 
 
@@ -72,7 +71,7 @@ class Contest:
 
     def __init__(self, ours: Runner, theirs: Runner, rule: Rule, draws: random.Random) -> None:
         """Both servers are warm and asleep; `draws` choose the order of each quad."""
-        self._ours, self._theirs, self._rule, self._draws = ours, theirs, rule, draws
+        self._ours, self._theirs, self._rule, self._orders = ours, theirs, rule, orders(draws)
         # The same work for both: a block of one wave is mostly its tail, and would flatter whoever has the longer one.
         self._count = max(2, round(math.sqrt(ours.count * theirs.count)))
         self._quads: list[_Quad] = []
@@ -94,7 +93,7 @@ class Contest:
     def before(self) -> None:
         """Begin a quad where one has ended, and let the rival have its turn."""
         if not self._has_failed and (not self._quads or not self._quads[-1].turn):
-            self._quads.append(_Quad(self._ours.draft(self._count), self._draws.choice(PATTERNS)))
+            self._quads.append(_Quad(self._ours.draft(self._count), next(self._orders)))
         self._rival_turns()
 
     def timed(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pytest_vibeserve.load_generator import Exchange, Reply
+from pytest_vibeserve.load_generator.sse import lines
 from pytest_vibeserve.workload import Request, Vocabulary
 
 PATH = "/v1/completions"
@@ -134,21 +135,17 @@ def answer(request: Request, reply: Reply, vocabulary: Vocabulary) -> Answer:
 
 
 def _stream(reply: Reply) -> Iterator[tuple[float, Any]]:
-    pending, ended = b"", False
-    for at_s, data in reply.chunks:
-        pending += data
-        *lines, pending = pending.split(b"\n")
-        for line in lines:
-            line = line.rstrip(b"\r")
-            if not line.startswith(b"data:"):
-                continue
-            if ended:
-                raise ValueError("an event after data: [DONE]")
-            content = line[5:].strip()
-            if content == b"[DONE]":
-                ended = True
-            else:
-                yield at_s, orjson.loads(content)
+    ended = False
+    for at_s, line in lines(reply.chunks):
+        if not line.startswith(b"data:"):
+            continue
+        if ended:
+            raise ValueError("an event after data: [DONE]")
+        content = line[5:].strip()
+        if content == b"[DONE]":
+            ended = True
+        else:
+            yield at_s, orjson.loads(content)
     if not ended:
         raise ValueError("the stream ended without data: [DONE]")
 

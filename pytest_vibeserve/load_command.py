@@ -6,6 +6,7 @@ One JSON object a level on standard output.  Tokens are counted from the ids tha
 from __future__ import annotations
 
 import random
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +27,12 @@ from pytest_vibeserve.load_generator import (
     highest,
 )
 from pytest_vibeserve.load_generator.sse import payloads
-from pytest_vibeserve.loads import LATENCIES, Slo, seconds
+from pytest_vibeserve.loads import LATENCIES, LATENCY, Slo, seconds
 from pytest_vibeserve.metrics import Block, latencies, measure, percentile
 from pytest_vibeserve.workload import Request
 
 PERCENTILES = (50, 90, 95, 99)
+COUNT = click.IntRange(min=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Shape:
     requests: int
     arrival: str
     burstiness: float
-    seed: int
+    timeout_s: float
+    draws: random.Random
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,29 +59,35 @@ class Shape:
 @click.option("--slo", multiple=True, metavar="LATENCY=TIME", help='For goodput, such as "ttft=200 ms".')
 @click.option("--arrival", default="poisson", show_default=True, help="constant, poisson or gamma.")
 @click.option("--burstiness", default=1.0, show_default=True, help="Shape of gamma arrivals; less is burstier.")
-@click.option("--requests", default=64, show_default=True, help="Requests at each level.")
-@click.option("--words", default=16, show_default=True, help="Random words in a prompt.")
-@click.option("--tokens", default=64, show_default=True, help="Tokens to ask for.")
+@click.option("--requests", default=64, type=COUNT, show_default=True, help="Requests at each level.")
+@click.option("--words", default=16, type=COUNT, show_default=True, help="Random words in a prompt.")
+@click.option("--tokens", default=64, type=COUNT, show_default=True, help="Tokens to ask for.")
+@click.option(
+    "--timeout", default="60 s", show_default=True, metavar="TIME", help="A request without an answer failed."
+)
 @click.option("--chat", is_flag=True, help="Use /v1/chat/completions.")
 @click.option("--model", default="", help="The model's name, where the server wants one.")
 @click.option("--processes", default=1, show_default=True, help="Client processes.")
-@click.option("--seed", default=0, show_default=True, help="Of prompts and arrivals.")
+@click.option("--seed", type=int, help="Of prompts and arrivals (default: another one each time, which is told).")
 def load(url: str, concurrency: str, rate: str, find_rate: tuple[float, float] | None, **asked: object) -> None:
     """Load the server at URL and say what it took."""
     bound, chosen, chat = str(asked.pop("bound")), asked.pop("slo"), asked.pop("chat")
     slo, processes = _slo(chosen if isinstance(chosen, tuple) else ()), asked.pop("processes")
     path = "/v1/chat/completions" if chat else "/v1/completions"
-    shape = Shape(path=path, **asked)  # type: ignore[arg-type]
-    place = urlsplit(url)
-    if not place.hostname:
-        raise UsageError(f"{url!r} is no URL; write http://HOST:PORT")
-    with ShardedLoadGenerator(place.hostname, place.port or 80, processes=int(str(processes))) as client:
-        for level in _levels(concurrency, "--concurrency"):
-            _say({"concurrency": int(level), **_told(client.closed(_exchanges(shape), int(level)), slo, False)})
+    timeout_s = _time(str(asked.pop("timeout")), "--timeout")
+    given = asked.pop("seed")
+    seed = secrets.randbelow(1 << 32) if given is None else given
+    shape = Shape(path=path, timeout_s=timeout_s, draws=random.Random(f"load/{seed}"), **asked)  # type: ignore[arg-type]
+    place = _place(url)
+    if not (_levels(concurrency, "--concurrency") or _levels(rate, "--rate") or find_rate):
+        raise UsageError("no load is asked for: give --concurrency, --rate or --find-rate")
+    with ShardedLoadGenerator(*place, processes=int(str(processes))) as client:
+        for streams in _whole(_levels(concurrency, "--concurrency")):
+            _say({"concurrency": streams, "seed": seed, **_told(client.closed(_exchanges(shape), streams), slo, False)})
         for level in _levels(rate, "--rate"):
-            _say({"rate": level, **_told(client.open(_exchanges(shape, level)), slo, True)})
+            _say({"rate": level, "seed": seed, **_told(client.open(_exchanges(shape, level)), slo, True)})
         if find_rate:
-            _say(_found(client, shape, find_rate, bound))
+            _say({**_found(client, shape, find_rate, bound), "seed": seed})
 
 
 def main() -> None:
@@ -93,6 +102,8 @@ def main() -> None:
 
 def _found(client: ShardedLoadGenerator, shape: Shape, span: tuple[float, float], bound: str) -> dict[str, object]:
     metric, limit = _named(bound, "--bound")
+    if not LATENCY.fullmatch(metric):
+        raise UsageError(f'--bound {bound!r} should name a latency at a percentile, such as "ttft_p99=200 ms"')
 
     def at(rate: float) -> float:
         traffic = client.open(_exchanges(shape, rate))
@@ -123,9 +134,13 @@ def _told(traffic: Traffic, slo: Slo, is_open: bool) -> dict[str, object]:
 
 
 def _exchanges(shape: Shape, rate: float = 0.0) -> list[Exchange]:
-    draws = random.Random(f"{shape.seed}/{rate}")
+    """One block of load, in words that no earlier block had: a server may remember."""
+    draws = shape.draws
     times = arrivals(shape.arrival, rate, shape.requests, draws, shape.burstiness) if rate else [None] * shape.requests
-    return [Exchange(id, "POST", shape.path, _body(shape, draws), at_s=at) for id, at in enumerate(times)]
+    return [
+        Exchange(id, "POST", shape.path, _body(shape, draws), at_s=at, timeout_s=shape.timeout_s)
+        for id, at in enumerate(times)
+    ]
 
 
 def _body(shape: Shape, draws: random.Random) -> bytes:
@@ -154,6 +169,7 @@ def _answer(reply: Reply) -> Answer:
     except (ValueError, TypeError, AttributeError, KeyError) as breach:
         fault = f"not a stream of completions ({breach})"
     count = 0 if fault else sum(event.tokens for event in events)
+    fault = fault or ("" if count else "the stream ended without a token")
     choices = (Choice(0, tuple(range(count)), "", ""),) if count else ()
     blank = Answer(request, reply.status, fault, choices, tuple(events))
     return replace(blank, scheduled_s=reply.scheduled_s, sent_s=reply.sent_s, done_s=reply.done_s)
@@ -166,6 +182,25 @@ def _events(reply: Reply) -> Iterator[Event]:
             tokens = len(choice.get("token_ids") or ()) or bool(text)
             if tokens:
                 yield Event(at_s, 0, int(tokens), text)
+
+
+def _place(url: str) -> tuple[str, int]:
+    """Host and port; UsageError for what is no plain HTTP URL."""
+    try:
+        place = urlsplit(url)
+        host, port = place.hostname, place.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is no URL ({error}); write http://HOST:PORT") from None
+    if place.scheme != "http" or not host or port == 0:
+        told = "; the client speaks no TLS: load the server behind it" if place.scheme == "https" else ""
+        raise UsageError(f"{url!r} is no URL that can be loaded; write http://HOST:PORT{told}")
+    return host, port or 80
+
+
+def _whole(levels: Sequence[float]) -> list[int]:
+    if any(level != int(level) for level in levels):
+        raise UsageError(f"--concurrency takes whole numbers, not {next(one for one in levels if one != int(one)):g}")
+    return [int(level) for level in levels]
 
 
 def _levels(stated: str, option: str) -> list[float]:
@@ -189,10 +224,18 @@ def _slo(stated: Sequence[str]) -> Slo:
 
 def _named(stated: str, option: str) -> tuple[str, float]:
     name, _, value = stated.partition("=")
+    return name.strip(), _time(value, option, stated)
+
+
+def _time(value: str, option: str, stated: str = "") -> float:
+    """Seconds of a time above 0 with its unit."""
     try:
-        return name.strip(), seconds(value)
+        found = seconds(value)
     except ValueError as error:
-        raise UsageError(f"{option} {stated!r} {error}") from None
+        raise UsageError(f"{option} {stated or value!r} {error}") from None
+    if not found > 0:
+        raise UsageError(f"{option} {stated or value!r} should be longer than nothing")
+    return found
 
 
 def _say(told: dict[str, object]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,13 @@ MINIMUM_EFFECT = 0.01
 """A change smaller than this share is not called a change, however sure it is."""
 ALPHA = 0.025
 """The chance of a wrong "better" in a comparison that stands alone: the lower end of a two-sided 95 % interval."""
+
+PATTERNS = ("ABBA", "BAAB")
+"""The two orders of a quad's blocks."""
+
+EARLY_QUADS = 2
+OSCILLATION = 1.2
+"""Up to so many quads, what an oscillation of the machine in step with their order may do to a ratio of rates."""
 
 _PRIOR_VARIANCE = 16.0
 """Variance of the mixture over effects, in units of the noise: the narrowest intervals after a few quads."""
@@ -54,6 +62,17 @@ def quad(ours: tuple[float, float], theirs: tuple[float, float]) -> Quad:
     return Quad((a[0] + a[1] - b[0] - b[1]) / 2, ((a[0] - a[1]) / math.sqrt(2), (b[0] - b[1]) / math.sqrt(2)))
 
 
+def orders(draws: random.Random) -> Iterator[str]:
+    """The order of one quad after another, at random, but of each three neither all the same nor changing twice.
+
+    A machine that swings with a quad's own period, or with twice that, adds the same to every quad of one order and
+    shows in no contrast; with such threes it cannot take one sign throughout, and shows in the scatter of effects.
+    """
+    while True:
+        first, second = draws.choice(PATTERNS), draws.choice(PATTERNS)
+        yield from (first, second, PATTERNS[1 - PATTERNS.index(first)] if first == second else second)
+
+
 def student_t(degrees: int) -> float:
     """The two-sided 95 % quantile of Student's t (table; above 15 degrees that of 30, which is the wider side)."""
     if degrees < 1:
@@ -89,7 +108,9 @@ class GainSequence:
     (arXiv 2310.03722), here with the equal-arm contrasts as further data of mean zero.  After n quads, N = 3 n numbers,
     V = their squares about (mean effect, 0, 0), it exceeds 1 / (2 alpha) where
     (d - mean)^2 >= (c - 1) V / (n (1 - c / (1 + n g))) with c = ((1 + n g) / (2 alpha)^2)^(1 / N),
-    by Ville's inequality with probability 2 alpha at most over all n, half of it on each side.
+    by Ville's inequality with probability 2 alpha at most over all n, half of it on each side.  The first two quads
+    cannot tell a difference from an oscillation of the machine in step with them (see `orders`): their intervals are
+    wider by what that may do.
     """
 
     def __init__(self, alpha: float = ALPHA) -> None:
@@ -110,6 +131,7 @@ class GainSequence:
         if self._is_open:
             return
         centre, half = self._centre(), self.half_width(len(self._quads))
+        half += math.log(OSCILLATION) if len(self._quads) <= EARLY_QUADS else 0.0
         self._low, self._high = max(self._low, centre - half), min(self._high, centre + half)
 
     def half_width(self, count: int) -> float:

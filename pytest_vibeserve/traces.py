@@ -172,6 +172,8 @@ def _entries(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: nested too deeply: {text[:60]!r}") from None
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UsageError(f"{path}, entry {number}: not an object but {str(row)[:60]!r}")
@@ -183,6 +185,8 @@ def _object(line: str, where: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise UsageError(f"{where}: not JSON ({error.msg} at column {error.colno}): {line[:60]!r}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply: {line[:60]!r}") from None
     if not isinstance(row, dict):
         raise UsageError(f"{where}: not an object but {line[:60]!r}")
     return row

@@ -57,7 +57,7 @@ def test_phases_that_a_program_announces_are_its_steps(tmp_path: Path) -> None:
     assert recording.sources == ("marks",)
     assert {(step.name, step.rows) for step in recording.steps} == {("decode", 5)}
     assert all(step.seconds > 0.001 for step in recording.steps)
-    assert recording.notes == ("torch is not imported",)
+    assert recording.notes == ("neither torch nor mlx is imported",)
 
 
 def test_what_was_announced_before_the_beginning_is_not_noted(tmp_path: Path) -> None:
@@ -79,7 +79,11 @@ def test_broken_findings_are_noted_and_the_others_read(tmp_path: Path) -> None:
     (found / "nsys.sqlite").write_text("no database at all, whatever its name says it were meant to be")
     (found / "marks-1.json").write_text("[]")
     recording = read_recording(found, 16, (0.0, time.monotonic()))
-    assert [note.partition(":")[0] for note in recording.notes] == ["nsys.sqlite", "own.json", "torch is not imported"]
+    assert [note.partition(":")[0] for note in recording.notes] == [
+        "nsys.sqlite",
+        "own.json",
+        "neither torch nor mlx is imported",
+    ]
     assert recording.steps
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_vibeserve.profiling.nsight import nsight_command, read_database
+from pytest_vibeserve.profiling.nsight import nsight_command, read_database, why_no_nsight
 
 CLOCK = 1000.0
 SCHEMA = """
@@ -75,3 +75,15 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
 
 def test_a_candidate_for_the_cpu_is_started_without_nsight() -> None:
     assert nsight_command("cpu") == ()
+
+
+def test_what_nsight_needs_is_said_in_one_line_and_only_where_it_is_meant_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert why_no_nsight("cpu") == ""
+    assert why_no_nsight("cuda").startswith("no nsys on PATH: install Nsight Systems")
+    (tmp_path / "nsys").write_text("#!/bin/sh\n")
+    (tmp_path / "nsys").chmod(0o755)
+    assert "install it below /usr" in why_no_nsight("cuda")
+    assert nsight_command("cuda") == ()

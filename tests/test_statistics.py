@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Iterator
 from statistics import NormalDist
 
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from pytest_vibeserve.statistics import (
     ALPHA,
     MINIMUM_EFFECT,
+    PATTERNS,
     GainSequence,
     Interval,
     Quad,
     alpha_share,
     conclusion,
     mean_interval,
+    orders,
     quad,
     rate_interval,
     relation,
@@ -225,3 +228,42 @@ def test_the_shares_of_a_search_of_any_length_stay_within_the_whole() -> None:
     assert sum(shares) < 0.05
     assert sum(shares[:20]) == pytest.approx(0.025)
     assert shares == sorted(shares, reverse=True)
+
+
+def null_rounds(period: float, orders_of: Callable[[random.Random], Iterator[str]], rounds: int) -> int:
+    """How often equal arms are told apart on a machine that swings by 3 %, at the alpha of a round of forty."""
+    draws, wrong = random.Random(11), 0
+    for _ in range(rounds):
+        gains, order, phase = GainSequence(0.001), orders_of(draws), draws.uniform(0, 2 * math.pi)
+        for number in range(8):
+            arms: dict[str, list[float]] = {"A": [], "B": []}
+            for place, arm in enumerate(next(order), start=4 * number):
+                swing = 0.03 * math.sin(2 * math.pi * place / period + phase)
+                arms[arm].append(math.exp(swing + draws.gauss(0, 0.003)))
+            gains.add(quad((arms["A"][0], arms["A"][1]), (arms["B"][0], arms["B"][1])))
+            if number and gains.conclusion() != "no difference shown":
+                wrong += gains.conclusion() == "better"
+                break
+    return wrong
+
+
+def tossed(draws: random.Random) -> Iterator[str]:
+    """Each quad's order by the toss of a coin."""
+    while True:
+        yield draws.choice(PATTERNS)
+
+
+@pytest.mark.parametrize("period", [8 / 3, 4, 4.2, 8])
+def test_a_machine_that_swings_in_step_with_the_blocks_makes_no_gain(period: float) -> None:
+    assert null_rounds(period, orders, 400) == 0
+
+
+def test_orders_that_are_tossed_alone_would_be_fooled_by_such_a_machine_more_often_than_alpha_says() -> None:
+    assert null_rounds(4, tossed, 400) > 2
+
+
+def test_of_each_three_quads_none_are_all_alike_and_none_change_twice() -> None:
+    drawn = orders(random.Random(12))
+    threes = {tuple(next(drawn) for _ in range(3)) for _ in range(100)}
+    assert len(threes) == 4
+    assert all(first != third for first, _, third in threes)

@@ -80,6 +80,10 @@ def test_files_that_are_no_trace_say_so(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes(json.dumps(GOOD).encode() + b"\n\xff\n")
     with pytest.raises(UsageError, match="line 2: not UTF-8"):
         read_arrivals(tmp_path / "latin.jsonl")
+    for opening in ('{"timestamp": ', "["):
+        (tmp_path / "deep.jsonl").write_text(opening + "[" * 200_000)
+        with pytest.raises(UsageError, match="nested too deeply"):
+            read_arrivals(tmp_path / "deep.jsonl")
 
 
 def test_prompts_are_fresh_and_share_what_the_trace_shares() -> None:

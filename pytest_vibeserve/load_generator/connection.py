@@ -84,6 +84,32 @@ class Flight:
         )
 
 
+class Inbox:
+    """Packets that have arrived and were not read yet, of all connections.
+
+    All sockets that are ready are emptied, and their packets stamped, before the first packet is read: otherwise the
+    last of many streams would be stamped later by the time that reading the others takes.
+    """
+
+    __slots__ = ("_loop", "_packets")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing has arrived."""
+        self._loop = loop
+        self._packets: list[tuple[Connection, float, bytes]] = []
+
+    def put(self, connection: Connection, at: float, data: bytes) -> None:
+        """Keep a packet until the event loop has looked at every socket."""
+        if not self._packets:
+            self._loop.call_soon(self._read)
+        self._packets.append((connection, at, data))
+
+    def _read(self) -> None:
+        packets, self._packets = self._packets, []
+        for connection, at, data in packets:
+            connection.read(at, data)
+
+
 class Connection(asyncio.Protocol):
     """A connection that carries one flight at a time and reports how it ended.
 
@@ -91,10 +117,13 @@ class Connection(asyncio.Protocol):
     a connection that had served before turns out to be closed and the flight deserves a fresh one.
     """
 
-    __slots__ = ("_ended", "_lost", "_transport", "flight", "served")
+    __slots__ = ("_ended", "_inbox", "_lost", "_transport", "flight", "served")
 
-    def __init__(self, ended: Callable[[Flight, float, str], None], lost: Callable[[Flight], None]) -> None:
-        """Report to `ended` and `lost`."""
+    def __init__(
+        self, inbox: Inbox, ended: Callable[[Flight, float, str], None], lost: Callable[[Flight], None]
+    ) -> None:
+        """Leave packets in the inbox; report to `ended` and `lost`."""
+        self._inbox = inbox
         self._ended = ended
         self._lost = lost
         self._transport: asyncio.Transport | None = None
@@ -129,8 +158,11 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Stamp the packet first, then look at where the answer ends."""
-        at = monotonic()
+        """Stamp the packet; it is read in its turn."""
+        self._inbox.put(self, monotonic(), data)
+
+    def read(self, at: float, data: bytes) -> None:
+        """Look at where the answer ends."""
         flight = self.flight
         if flight is None:
             self.close()

@@ -10,7 +10,7 @@ from math import ceil
 from time import monotonic
 
 from ..errors import InfrastructureError
-from .connection import Connection, Flight
+from .connection import Connection, Flight, Inbox
 from .follow_up import Spoken, filled, spoken
 from .http1 import ANSWER_LIMIT
 from .traffic import Exchange
@@ -40,6 +40,7 @@ class Driver(ABC):
         self._address = address
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
+        self._inbox = Inbox(self._loop)
         self._loop.set_exception_handler(self._broke)
         self._left = len(flights)
         self._room = TRAFFIC_LIMIT
@@ -116,7 +117,7 @@ class Driver(ABC):
     async def _connect(self) -> Connection:
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection(self._land, self._dial), *self._address
+                lambda: Connection(self._inbox, self._land, self._dial), *self._address
             )
         except OSError as error:
             if error.errno in OUR_ERRORS:

@@ -36,6 +36,8 @@ def spoken(chunks: Iterable[tuple[float, bytes]]) -> Spoken | None:
                 delta = choice.get("delta") or {}
                 texts.append(choice.get("text") or delta.get("content") or "")
                 ids.extend(choice.get("token_ids") or ())
+        if not all(type(one) is int and one >= 0 for one in ids):
+            return None
         return Spoken("".join(texts), tuple(ids))
     except (ValueError, TypeError, AttributeError):
         return None

@@ -83,9 +83,11 @@ def _events(found: Sequence[Mapping[str, Any]], base: float) -> Iterator[_Event]
         said = one.get("args", {})
         if said.get("finished") is False:
             continue  # It was cut off by the profiler's end, which it then waited for.
-        shapes = _shapes(said.get("Input Dims"))
+        name = str(one["name"])
+        # Of a hundred thousand operators a few need their operands, and reading them would take most of the time.
+        shapes = _shapes(said.get("Input Dims")) if name in PRODUCTS or name == LOOKED_UP else ()
         start = float(one["ts"]) * 1e-6 + base
-        span = Span(start, start + float(one.get("dur", 0)) * 1e-6, str(one["name"]), shapes=shapes)
+        span = Span(start, start + float(one.get("dur", 0)) * 1e-6, name, shapes=shapes)
         yield _Event(span, category, one.get("tid"), int(said.get("External id", -1)))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 VARIABLE = "VIBESERVE_PROFILE"
 BEGIN, END = "serving.begin", "serving.end"
 """Audit events by which a candidate says what its thread is at: `sys.audit(BEGIN, phase, rows)`, `sys.audit(END)`."""
-TRACED_S = 1.0
+TRACED_S = 0.6
 """Operators are traced for this long only: a trace of every call slows a server down and grows by the second."""
 LOOK_S = 0.02
 MOST_MARKS = 200_000
@@ -54,9 +54,11 @@ class Recorder:
     def _watch(self) -> None:
         self._await("begin")
         self._noting = True
+        why = "" if "mlx.core" in sys.modules else "neither torch nor mlx is imported"
         if "mlx.core" in sys.modules:
             self._wrap(sys.modules["mlx.core"])
-        why = self._trace(sys.modules["torch"]) if "torch" in sys.modules else "torch is not imported"
+        if "torch" in sys.modules:
+            why = self._trace(sys.modules["torch"])
         self._await("end")
         self._noting = False
         told = {

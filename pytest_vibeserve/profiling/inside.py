@@ -7,14 +7,14 @@ import shutil
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import Runner
 from pytest_vibeserve.ceiling import cost
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.drafts import sent
+from pytest_vibeserve.drafts import Draft, sent
 from pytest_vibeserve.errors import CandidateFailure, Inconclusive, InfrastructureError
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.isolation.view import FINDINGS
@@ -22,15 +22,17 @@ from pytest_vibeserve.loads import Load
 from pytest_vibeserve.machine_rates import machine
 from pytest_vibeserve.profiling import hook, shares
 from pytest_vibeserve.profiling.hypotheses import Evidence, hypotheses
+from pytest_vibeserve.profiling.nsight import why_no_nsight
 from pytest_vibeserve.profiling.recording import read_recording
 from pytest_vibeserve.profiling.spans import Recording, covered, length
 from pytest_vibeserve.profiling.stacks import Stacks, sampled
 from pytest_vibeserve.profiling.threads import Looks, looking
 from pytest_vibeserve.server import Server
 
-LOADED_S = 3.0
+LOADED_S = 2.5
+"""So long the server is loaded: the profiler needs a moment to begin, and looks for `hook.TRACED_S` after it."""
 WRITING_S = 20.0
-LONGEST_S = 30.0
+WARM_UP_TOKENS = 4
 LARGEST = 2048
 """Bytes of an insight as JSON."""
 SHOWN_FUNCTIONS = 4
@@ -70,20 +72,34 @@ def _passed(bench: Bench, load: Load) -> _Pass:
         with bench.relaunched(bench.contract.model, control) as inner:
             server = inner.server
             assert isinstance(server, Server)
-            runner = Runner(inner, load)
-            runner.warm_up()
-            count = max(load.concurrency, round(runner.count * LOADED_S / max(runner.block_s, 0.1)))
-            draft = runner.draft(count)
+            draft = _draft(bench, inner, load)
             (control / "begin").touch()
             begun = time.monotonic()
             with looking(server.root) as looks, sampled(server.root, spied) as stacks:
-                _, answers = sent(inner, load, draft, LONGEST_S)
-                ended = time.monotonic()
+                traffic, answers = sent(inner, load, draft, LOADED_S)
             (control / "end").touch()
             findings = server.temporary / FINDINGS
             _await_findings(findings)
-            recording = read_recording(findings, load.concurrency, (begun, ended))
+            # Whether the server still lives is looked at for a moment after the load: that is no part of it.
+            start = traffic.start_s or begun
+            recording = read_recording(findings, load.concurrency, (start, start + traffic.wall_s))
         return _Pass(recording, looks, stacks, answers)
+
+
+def _draft(bench: Bench, inner: Bench, load: Load) -> Draft:
+    """Requests for longer than the server is loaded, so that it is as full at the end as in the middle; all warm.
+
+    What is not answered when the time is over is left unanswered.  How many fit is known from what was measured.
+    """
+    runner = Runner(inner, load)
+    known = bench.observed.get(load.name)
+    if known is None:
+        runner.warm_up()
+        return runner.draft(max(load.concurrency, round(runner.count * LOADED_S / max(runner.block_s, 0.1))))
+    short = [replace(request, max_tokens=WARM_UP_TOKENS) for request in inner.fresh("warm-up", 2)]
+    inner.ask(short, concurrency=2)
+    answers = sum(len(block.answers) for block in known.blocks)
+    return runner.draft(load.concurrency + round(answers / known.wall_s * LOADED_S))
 
 
 def _await_findings(folder: Path) -> None:
@@ -112,7 +128,8 @@ def _distilled(bench: Bench, load: Load, found: _Pass) -> Insight:
     promising, gains = hypotheses(seen)
     leaves = stacks.leaves.most_common(SHOWN_FUNCTIONS)
     sources = (*recording.sources, *(("py-spy",) if stacks.total else ()))
-    notes = (*recording.notes, *((stacks.why_not,) if stacks.why_not else ()))
+    absent = (why_no_nsight(target.hardware.backend), stacks.why_not)
+    notes = (*recording.notes, *(why for why in absent if why))
     peak = recording.counters.get("peak_memory")
     return Insight(
         load=load.name, seconds=round(recording.seconds, 2), sources=sources,

@@ -80,8 +80,20 @@ def nsight_command(backend: str) -> tuple[str, ...]:
     The hook begins and ends the recording by the CUDA profiler's own calls, so that start-up is not in it.
     """
     program = shutil.which("nsys")
-    if backend != "cuda" or program is None or not Path(program).resolve().is_relative_to(SYSTEM):
+    if backend != "cuda" or program is None or why_no_nsight(backend):
         return ()
     words = ("profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none", "--export=sqlite")
     ranged = ("--capture-range=cudaProfilerApi", "--capture-range-end=stop", "--kill=none")
     return (program, *words, *ranged, f"--output=%q{{{VARIABLE}}}/nsys")
+
+
+def why_no_nsight(backend: str) -> str:
+    """What Nsight Systems needs to look at a candidate of this backend, in a line; "" where nothing is missing."""
+    if backend != "cuda":
+        return ""
+    program = shutil.which("nsys")
+    if program is None:
+        return "no nsys on PATH: install Nsight Systems below /usr to see kernels and copies"
+    if not Path(program).resolve().is_relative_to(SYSTEM):
+        return f"nsys at {program} is out of a candidate's sight: install it below {SYSTEM}"
+    return ""

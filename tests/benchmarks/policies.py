@@ -29,11 +29,12 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "loop")]
 from pytest_vibeserve.insight import Insight  # noqa: E402
 from pytest_vibeserve.report import Comparison, Hint, Measurement  # noqa: E402
 from pytest_vibeserve.target import Target, load_target  # noqa: E402
-from vibeserve_loop import lineage, resolve  # noqa: E402
+from vibeserve_loop import resolve  # noqa: E402
 from vibeserve_loop.engine import Search  # noqa: E402
+from vibeserve_loop.ledger import lineage  # noqa: E402
 from vibeserve_loop.ledger.accounts import account  # noqa: E402
 from vibeserve_loop.ledger.history import History  # noqa: E402
-from vibeserve_loop.ledger.runs import create  # noqa: E402
+from vibeserve_loop.ledger.runs import RunFolder, create  # noqa: E402
 from vibeserve_loop.planning.planner import propose_by_rule  # noqa: E402
 from vibeserve_loop.planning.plans import plans  # noqa: E402
 from vibeserve_loop.records import AgentResult, Assessment, Knobs, Round, Settings  # noqa: E402
@@ -106,9 +107,9 @@ class ReplayGate:
 
     def assess(self, case: Any) -> Assessment:
         """Accept always; better, when the interval at the case's own confidence is above 1."""
-        value, marks = true_value(case.candidate), applied(case.candidate)
-        hints = hints_after(marks) if self._seen != "nothing" else ()
-        insight = insight_after(marks) if self._seen == "inside" else None
+        value, marks = self.value(case.candidate), applied(case.candidate)
+        hints = self.hints(marks) if self._seen != "nothing" else ()
+        insight = self.insight(marks) if self._seen == "inside" else None
         headline = self._target.headline
         measured = Measurement(
             metric=headline.metric, load=headline.load, value=value, low=value * 0.95, high=value * 1.05,
@@ -120,10 +121,22 @@ class ReplayGate:
             hints=hints, insight=insight,
         )  # fmt: skip
 
+    def value(self, folder: Path) -> float:
+        """The throughput of a candidate without noise."""
+        return true_value(folder)
+
+    def hints(self, marks: list[str]) -> tuple[Hint, ...]:
+        """What is told from outside of code with these techniques."""
+        return hints_after(marks)
+
+    def insight(self, marks: list[str]) -> Insight:
+        """What is seen inside it."""
+        return insight_after(marks)
+
     def _compared(self, case: Any, value: float) -> Comparison:
         noise = EFFECTS["noise"][case.depth]
         alpha = case.alpha or 0.025
-        gain = value / true_value(case.baseline) * math.exp(self._draw.gauss(0, noise))
+        gain = value / self.value(case.baseline) * math.exp(self._draw.gauss(0, noise))
         width = noise * statistics.NormalDist().inv_cdf(1 - alpha)
         low, high = gain * math.exp(-width), gain * math.exp(width)
         told = "better" if low > 1 else "worse" if high < 1 else "no difference shown"
@@ -183,24 +196,30 @@ def replayed(
 ) -> Result:
     """One run of the real loop with the replayed gate; `asked` makes every plan an agent's call."""
     target = load_target("tiny_llama")
-    known = techniques_for(target)
-    knobs = Knobs()
-    charter = Charter(knobs, target.objective, () if asked else known, ("replay",), asked, seed)
-    rule = Charter(knobs, target.objective, known, ("replay",), False, seed)
     name = f"{policy}-{asked}-{seed}-{seen}"
     settings = Settings(
-        id=name, created=1.7e9, target=str(target.folder), policy=policy, seed=seed, knobs=knobs, max_rounds=rounds
+        id=name, created=1.7e9, target=str(target.folder), policy=policy, seed=seed, knobs=Knobs(), max_rounds=rounds
     )
+    made, run = searched(settings, folder, ReplayGate(target, seed, seen), techniques_for(target), asked=asked)
+    return result_of(made, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S, share)
+
+
+def searched(
+    settings: Settings, folder: Path, gate: ReplayGate, known: tuple[Technique, ...], *, asked: bool = False
+) -> tuple[tuple[Round, ...], RunFolder]:
+    """All rounds of one run of the real loop with a gate that replays; an agent that knows these techniques."""
+    target = load_target("tiny_llama")
+    charter = Charter(settings.knobs, target.objective, () if asked else known, ("replay",), asked, settings.seed)
+    rule = Charter(settings.knobs, target.objective, known, ("replay",), False, settings.seed)
     run = create(settings, folder)
-    agent, gate = ReplayAgent(known, rule), ReplayGate(target, seed, seen)
+    agent = ReplayAgent(known, rule)
     shop = Workshop(
         settings, run, target, History(run.rounds, repair=True), Workspace(run.workspace), gate,  # type: ignore[arg-type]
         Crew((("replay", agent),), agent), resolve.sandbox("none"),
     )  # fmt: skip
-    search = Search(shop, resolve.policy(policy, charter))
-    for _ in search.events():
+    for _ in Search(shop, resolve.policy(settings.policy, charter)).events():
         pass
-    return result_of(shop.history.rounds, lambda r: true_value(run.round(r.round) / "candidate") / STARTER_TOK_S, share)
+    return shop.history.rounds, run
 
 
 def result_of(rounds: tuple[Round, ...], gain_of: Any, share: float = 0.9) -> Result:

@@ -63,11 +63,12 @@ class Seen:
         self.ttft, self.itl = ttft, itl
         self.connections = self.waiting = self.most_waiting = self.abandoned = 0
         self.requests: list[str] = []
+        self.bodies: list[str] = []
         self.streams: list[tuple[str, float, float, float]] = []
         self.together: list[Callable[[], None]] = []
 
     def text(self) -> bytes:
-        names = ("connections", "most_waiting", "abandoned", "requests", "streams")
+        names = ("connections", "most_waiting", "abandoned", "requests", "bodies", "streams")
         return json.dumps({name: getattr(self, name) for name in names}).encode()
 
 
@@ -126,6 +127,7 @@ class Stub(asyncio.Protocol):
         path = head.split(b" ")[1].decode().partition("?")[0]
         if path != "/log":
             self.seen.requests.append(head.decode())
+            self.seen.bodies.append(body.decode("latin-1"))
             self.seen.waiting += 1
             self.seen.most_waiting = max(self.seen.most_waiting, self.seen.waiting)
             self.busy = True

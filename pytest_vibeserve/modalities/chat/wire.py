@@ -16,6 +16,7 @@ import orjson
 from pytest_vibeserve import completions
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.load_generator import Exchange, Reply
+from pytest_vibeserve.load_generator.sse import lines
 from pytest_vibeserve.workload import Request, Vocabulary
 
 PATH = "/v1/chat/completions"
@@ -73,12 +74,9 @@ def answer(request: ChatRequest, reply: Reply, vocabulary: Vocabulary) -> Answer
 
 def _events(reply: Reply) -> Iterator[tuple[float, bytes]]:
     """The same stream with every event in the form of a completion, each where its last byte came."""
-    pending = b""
-    for at_s, data in reply.chunks:
-        *lines, pending = (pending + data).split(b"\n")
-        said = [b"data: " + _translated(line[5:].strip()) for line in lines if line.startswith(b"data:")]
-        if said:
-            yield at_s, b"\n\n".join(said) + b"\n\n"
+    for at_s, line in lines(reply.chunks):
+        if line.startswith(b"data:"):
+            yield at_s, b"data: " + _translated(line[5:].strip()) + b"\n\n"
 
 
 def _translated(raw: bytes) -> bytes:

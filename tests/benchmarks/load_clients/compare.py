@@ -54,7 +54,8 @@ PARTS = {
     "beyond": Part(0.02, 0.005, (Level(0, 600, 3000, 8),)),
 }
 SLOW = {"tokens": Level(16, 0, 400, 256), "requests": Level(64, 0, 1500, 1)}
-"""For clients that would take minutes over the full count."""
+SLOW_CLIENTS = ("guidellm", "aiperf", "vllm")
+"""Clients that would take minutes over the full count, and are asked for a rate once."""
 
 
 @contextmanager
@@ -128,8 +129,7 @@ def tokenizer() -> Path:
 
 
 def levels_of(part: str, client: Client) -> tuple[Level, ...]:
-    slow = client.name in ("guidellm", "aiperf", "vllm")
-    return (SLOW[part],) if slow and part in SLOW else PARTS[part].levels
+    return (SLOW[part],) if client.name in SLOW_CLIENTS and part in SLOW else PARTS[part].levels
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -163,7 +163,7 @@ def planned(options: argparse.Namespace) -> Iterator[tuple[Client, str, Level]]:
     for name in options.part or PARTS:
         for client in chosen:
             for level in levels_of(name, client):
-                for _ in range(REPEATS if name in SLOW else 1):
+                for _ in range(REPEATS if name in SLOW and client.name not in SLOW_CLIENTS else 1):
                     yield client, name, level
 
 
