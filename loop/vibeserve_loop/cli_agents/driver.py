@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environme
 from vibeserve_loop.desk.endings import AgentStopped, Session, given_up
 from vibeserve_loop.desk.equipment import equipped
 from vibeserve_loop.desk.secrecy import leaked, masked
+from vibeserve_loop.options import words_of
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
@@ -54,7 +54,7 @@ class Choice:
 def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     """The choice that `command`, `model`, `base_url`, `home` and the caps stand for; UsageError if wrong."""
     words = dict(options)
-    command = tuple(shlex.split(words.pop("command", "")))
+    command = tuple(words_of("command=", words.pop("command", "")))
     model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
     if home not in ("own", "user"):
         raise UsageError(f"home={home} is neither own nor user")
@@ -72,13 +72,17 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     return Choice(name, program, model, url, home, mode, Caps(**words))
 
 
+def ready(choice: Choice) -> None:
+    """UsageError when the program is not installed."""
+    name = choice.program.command[0] if choice.mode == "acp" else choice.name
+    if shutil.which(name) is None:
+        raise UsageError(f"{name} is not installed: {choice.program.install}")
+
+
 def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
     program = choice.program
-    if choice.mode == "acp" and shutil.which(program.command[0]) is None:
-        raise UsageError(f"{program.command[0]} is not installed: {program.install}")
-    if choice.mode == "headless" and shutil.which(choice.name) is None:
-        raise UsageError(f"{choice.name} is not installed: {program.install}")
+    ready(choice)
     keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
     desk = replace(desk, log=masked(desk.log, keys))
     home = _home(choice, desk)
