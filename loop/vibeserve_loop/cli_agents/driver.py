@@ -33,6 +33,8 @@ from vibeserve_loop.walls.relay import Endpoint, endpoint_of, relayed
 EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
 
 NO_CAPS = Caps()
+SETTLED_BY_FILES = ("codex", "opencode")
+"""Programs that are told their model and endpoint by a file of settings only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
     if home not in ("own", "user"):
         raise UsageError(f"home={home} is neither own nor user")
+    if home == "user" and name in SETTLED_BY_FILES and (model or url):
+        raise UsageError(f"home=user leaves {name}'s own settings alone: name the model there, or leave home out")
     mode = words.pop("mode", "acp")
     if mode not in ("acp", "headless") or (mode == "headless" and name not in WORDS):
         raise UsageError(f"mode={mode}: acp, or headless for {', '.join(WORDS)}")
@@ -66,7 +70,7 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
         raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
     program = known or Program(command, "install it")
     if command and known:
-        program = Program(command, known.install, known.keys, known.environment, known.settle, known.mode)
+        program = replace(known, command=command)
     priced = {key: value for key, value in words.items() if key != "max_usd"}
     caps_of(model, priced)
     return Choice(name, program, model, url, home, mode, Caps(**words))
@@ -87,10 +91,10 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     desk = replace(desk, log=masked(desk.log, keys))
     home = _home(choice, desk)
     price = price_of(choice.model, choice.caps.price)
-    wish = Wish(choice.model, choice.base_url, home, price)
-    spot = Spot(desk.folder, environment_for(program, wish), home / "errors.log")
+    wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user")
+    spot = Spot(desk.folder, environment_for(program, wish), home.with_name(f"{home.name}.errors.log"))
     link = find_link(desk.folder)
-    others = (home, *((Path(link.address.socket).parent,) if link else ()))
+    others = (home, *_logins(choice), *((Path(link.address.socket).parent,) if link else ()))
     walls = Walls(desk.folder.resolve(), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills, _door(choice, desk) as (door, endpoint):
@@ -139,14 +143,24 @@ def _door(choice: Choice, desk: Desk) -> Iterator[tuple[Path | None, Endpoint | 
 
 
 def _home(choice: Choice, desk: Desk) -> Path:
-    found = Path.home() if choice.home == "user" else desk.folder.resolve().parent / "homes" / choice.name
+    """A folder that the program may write to; what the loop keeps of its sessions lies beside it, out of its reach."""
+    found = desk.folder.resolve().parent / "homes" / choice.name
     found.mkdir(parents=True, exist_ok=True)
     return found
 
 
+def _logins(choice: Choice) -> tuple[Path, ...]:
+    """What of the user's own home the program gets to see."""
+    if choice.home != "user":
+        return ()
+    home = Path.home()
+    found = [home / name for name in choice.program.logins if (home / name).exists()]
+    return tuple(found) if choice.program.logins else (home,)
+
+
 def _left_off(home: Path, brief: Brief) -> str:
     """The session that worked on this hypothesis before, when this is another attempt at it; else ""."""
-    file = home / "session.json"
+    file = _session_file(home)
     if brief.task.attempt < 2 or not file.is_file():
         return ""
     kept = json.loads(file.read_text(encoding="utf-8"))
@@ -156,4 +170,8 @@ def _left_off(home: Path, brief: Brief) -> str:
 def _keep(home: Path, brief: Brief, done: Session) -> None:
     if done.session and not done.failed:
         kept = {"session": done.session, "hypothesis": brief.task.hypothesis}
-        write_atomically(home / "session.json", json.dumps(kept) + "\n")
+        write_atomically(_session_file(home), json.dumps(kept) + "\n")
+
+
+def _session_file(home: Path) -> Path:
+    return home.with_name(f"{home.name}.session.json")
