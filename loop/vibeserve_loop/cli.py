@@ -243,6 +243,9 @@ _elsewhere("report", "vibeserve_loop.commands.html_report", "Write one HTML page
 
 def main() -> None:
     """Run the command and leave with the contract's exit code; every expected failure is one line."""
+    for word in sys.argv[1:]:
+        if not word.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in word):
+            _fail(f"{word!a} is not UTF-8 text, which is all that a run's files hold", ExitCode.USAGE)
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -27,6 +27,7 @@ HEAVY = ("pydantic", "git", "rich", "pytest", "numpy", "torch")
         (("run", "lab", "--baseline", "vllm"), "no baseline of lab is called so"),
         (("run", "lab", "--max-rounds", "few"), "'few' is not a valid integer"),
         (("run", "lab", "--what"), "No such option"),
+        (("ctl", "steer", "caf\udce9"), "is not UTF-8 text"),
         (("run", "lab", "--max-hours", "nan"), "nan is no limit"),
         (("run", "lab", "--max-usd", "inf"), "inf is no limit"),
         (("run", "lab", "--agent", "openai base_url=x max_tokens=inf"), "max_tokens=inf is no number above 0"),
