@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from pytest_vibeserve.errors import ExitCode, VibeserveError
 from vibeserve_loop.commands.ctl_options import ctl
-from vibeserve_loop.options import RUNS, knobs, limits, sinks, sinks_of
+from vibeserve_loop.options import RUNS, knobs, limits, sinks, sinks_of, words_of
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
 PROFILE = click.option("--profile", default="full", show_default=True, help="The target's profile.")
@@ -54,11 +53,11 @@ def run(runs: Path, as_json: bool, gate_command: str, **asked: object) -> ExitCo
     """Start a run on TARGET and carry it through."""
     from vibeserve_loop.commands.follow import follow
     from vibeserve_loop.commands.start import new_run, request_of
+    from vibeserve_loop.showing.events import check
 
     where = sinks_of(asked)
-    return follow(
-        new_run(request_of({**asked, "gate_command": tuple(shlex.split(gate_command))}), runs), where, as_json
-    )
+    check(where)
+    return follow(new_run(request_of({**asked, "gate_command": command_of(gate_command)}), runs), where, as_json)
 
 
 @cli.command()
@@ -124,7 +123,7 @@ def compare(runs: Path, as_json: bool, gate_command: str, candidates: tuple[str,
     from vibeserve_loop.commands.compare import Question, names_of
     from vibeserve_loop.commands.compare import compare as do_compare
 
-    command = tuple(shlex.split(gate_command))
+    command = command_of(gate_command)
     question = Question(names=names_of(candidates), runs=runs, gate_command=command, **asked)  # type: ignore[arg-type]
     do_compare(question, as_json=as_json)
 
@@ -138,7 +137,7 @@ def validate(target: str, profile: str, gate_command: str, as_json: bool) -> Exi
     """Test the contract of TARGET: does its starter pass, and do built-in faults fail?"""
     from vibeserve_loop.validation.validate import validate as do_validate
 
-    return do_validate(target, profile, tuple(shlex.split(gate_command)), as_json=as_json)
+    return do_validate(target, profile, command_of(gate_command), as_json=as_json)
 
 
 @cli.command()
@@ -189,7 +188,7 @@ def regrade(run: str | None, runs: Path, gate_command: str, as_json: bool, **ask
     from vibeserve_loop.commands.regrade import regrade as do_regrade
     from vibeserve_loop.ledger.runs import find_run
 
-    command = tuple(shlex.split(gate_command))
+    command = command_of(gate_command)
     return do_regrade(find_run(run, runs), asked["target"], asked["depth"], command, as_json=as_json)
 
 
@@ -212,10 +211,16 @@ def config_show(as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"name": name, "value": found.value, "origin": found.origin}))
         else:
-            click.echo(f"{name} = {'-' if found.value is None else found.value}  ({found.origin})")
+            value = "; ".join(map(str, found.value)) if isinstance(found.value, (list, tuple)) else found.value
+            click.echo(f"{name} = {'-' if value is None else value}  ({found.origin})")
 
 
 cli.add_command(ctl)
+
+
+def command_of(text: str) -> tuple[str, ...]:
+    """The words that start the gate; none is the gate's own."""
+    return tuple(words_of("--gate-command", text))
 
 
 def _elsewhere(name: str, module: str, text: str) -> None:
@@ -240,8 +245,14 @@ _elsewhere("report", "vibeserve_loop.commands.html_report", "Write one HTML page
 
 def main() -> None:
     """Run the command and leave with the contract's exit code; every expected failure is one line."""
+    for word in sys.argv[1:]:
+        if not word.isprintable() and any("\udc80" <= letter <= "\udcff" for letter in word):
+            _fail(f"{word!a} is not UTF-8 text, which is all that a run's files hold", ExitCode.USAGE)
     try:
         code = cli.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = ExitCode.USAGE
     except click.ClickException as error:
         _fail(error.format_message(), ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):

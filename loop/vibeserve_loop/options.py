@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +13,37 @@ import click
 
 from pytest_vibeserve.errors import UsageError
 
+
+class Finite(click.FloatRange):
+    """A number in a range; what is infinite or no number at all is refused: no limit is an option left out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; BadParameter, which click tells, when it is none."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is no limit; leave the option out for none", param, ctx)
+        return found
+
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
 BUDGETS = ("max_rounds", "max_hours", "max_usd", "max_tokens")
 MANY = click.IntRange(min=1)
-SHARE = click.FloatRange(0, 1)
+SHARE = Finite(0, 1)
 KNOBS = (
     ("--max-retries-per-round", MANY, "agent: attempts at one hypothesis.  [3]"),
     ("--max-attempts-per-issue", MANY, "plain: rounds on one issue before it is blocked.  [3]"),
     ("--max-issues-per-eval", MANY, "plain: issues that one evaluation may file.  [8]"),
     ("--patience", MANY, "agent, evolve: rounds without a gain before the search stops.  [8]"),
     ("--frontier-bias", SHARE, "evolve: chance of a parent from the Pareto front.  [0.7]"),
-    ("--temperature", click.FloatRange(min=0, min_open=True), "evolve: of the softmax over parents.  [0.5]"),
+    ("--temperature", Finite(min=0, min_open=True), "evolve: of the softmax over parents.  [0.5]"),
     ("--top-inspirations", click.IntRange(min=0), "evolve: best others shown to the agent.  [2]"),
     ("--random-inspirations", click.IntRange(min=0), "evolve: drawn others shown to the agent.  [2]"),
     ("--islands", MANY, "evolve: populations that mix only now and then.  [1]"),
     ("--migrate-every", MANY, "evolve: rounds between migrations.  [10]"),
     ("--quick-gates", click.IntRange(min=0), "Quick gates that an agent may ask for in one session.  [8]"),
     ("--full-gates", click.IntRange(min=0), "Full gates that an agent may ask for in one session.  [1]"),
-    ("--novelty", click.FloatRange(0, 1, min_open=True), "Likeness from which code counts as tried.  [1.0]"),
+    ("--novelty", Finite(0, 1, min_open=True), "Likeness from which code counts as tried.  [1.0]"),
 )
 
 
@@ -44,8 +58,8 @@ class Sinks:
 def limits(command: Command) -> Command:
     """Add the budgets."""
     command = click.option("--max-tokens", type=click.IntRange(min=0), help="Tokens of agents' models.")(command)
-    command = click.option("--max-usd", type=click.FloatRange(min=0), help="Money spent on agents.")(command)
-    hours = click.FloatRange(min=0, min_open=True)
+    command = click.option("--max-usd", type=Finite(min=0), help="Money spent on agents.")(command)
+    hours = Finite(min=0, min_open=True)
     command = click.option("--max-hours", type=hours, help="Time, the final gate included.")(command)
     return click.option("--max-rounds", type=click.IntRange(min=0), help="Rounds of work that were judged.")(command)
 
@@ -86,6 +100,14 @@ def number(name: str, word: str, default: float | None) -> float | None:
         found = float(word)
     except ValueError:
         found = -1.0
-    if not found > 0:
+    if not 0 < found < math.inf:
         raise UsageError(f"{name}={word} is no number above 0")
     return found
+
+
+def words_of(option: str, text: str) -> list[str]:
+    """The words of an option as a shell would take them apart; UsageError when a quotation is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {str(error).lower()}; write it as a shell would take it") from None

@@ -78,6 +78,15 @@ class Agent(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """An agent that can say what it lacks before a run begins; no agent has to."""
+
+    def ready(self) -> None:
+        """UsageError when a key or a program is missing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Charter:
     """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there."""
@@ -96,6 +105,11 @@ class Crew:
 
     agents: tuple[tuple[str, Agent], ...]
     planner: Agent | None = None
+
+    @property
+    def everybody(self) -> tuple[Agent, ...]:
+        """All who work in the run."""
+        return (*(agent for _, agent in self.agents), *((self.planner,) if self.planner else ()))
 
     def editor(self, label: str) -> Agent:
         """The agent of that label; the first for one that is not there any more."""

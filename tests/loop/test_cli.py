@@ -27,6 +27,16 @@ HEAVY = ("pydantic", "git", "rich", "pytest", "numpy", "torch")
         (("run", "lab", "--baseline", "vllm"), "no baseline of lab is called so"),
         (("run", "lab", "--max-rounds", "few"), "'few' is not a valid integer"),
         (("run", "lab", "--what"), "No such option"),
+        (("ctl", "steer", "caf\udce9"), "is not UTF-8 text"),
+        (("run", "lab", "--max-hours", "nan"), "nan is no limit"),
+        (("run", "lab", "--max-usd", "inf"), "inf is no limit"),
+        (("run", "lab", "--agent", "openai base_url=x max_tokens=inf"), "max_tokens=inf is no number above 0"),
+        (("run", "lab", "--agent", "recipes 'x"), "no closing quotation"),
+        (("run", "lab", "--reviewer", "'"), "no closing quotation"),
+        (("run", "lab", "--executor", "ray '"), "no closing quotation"),
+        (("run", "lab", "--planner", "rules"), "agents has no 'rules'"),
+        (("run", "lab", "--tracker", "no_such_tracker"), "pip install no_such_tracker"),
+        (("run", "lab", "--agent", "acp command=no-such-program"), "no-such-program is not installed"),
         (("resume", "nothing"), "no run is called 'nothing'"),
         (("log",), "there is no run in runs"),
         (("compare", "lab", "starter"), "compare needs two or more"),
@@ -40,6 +50,22 @@ def test_a_bad_word_gets_one_line_that_says_what_to_type(lab: Lab, words: tuple[
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+    assert not (lab.folder / "runs").exists()
+
+
+def test_a_group_without_a_command_shows_its_help_as_it_is_laid_out(lab: Lab) -> None:
+    for words in ((), ("ctl",), ("config",)):
+        done = lab.call(*words)
+        assert done.returncode == 4
+        assert "\nCommands:\n  " in done.stderr
+
+
+def test_a_key_that_is_missing_is_said_before_anything_is_judged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    done = lab.call("run", "lab", *lab.gate, "--agent", "openai")
+    assert done.returncode == 4
+    assert "OPENAI_API_KEY is not set" in done.stderr
+    assert not (lab.folder / "runs").exists()
 
 
 def test_a_broken_target_file_is_named_with_its_place(lab: Lab) -> None:

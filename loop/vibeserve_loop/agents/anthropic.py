@@ -24,10 +24,14 @@ class AnthropicAgent:
         self._model, self._base_url = model, base_url
         self._caps = caps_of(model, caps)
 
-    def work(self, brief: Brief, desk: Desk) -> AgentResult:
-        """One session; UsageError when the key is missing or refused."""
+    def ready(self) -> None:
+        """UsageError when the key is missing."""
         if not os.environ.get(KEY):
             raise UsageError(f"{KEY} is not set: put the key in the environment")
+
+    def work(self, brief: Brief, desk: Desk) -> AgentResult:
+        """One session; UsageError when the key is missing or refused."""
+        self.ready()
         return session(self._made, self._model, self._caps, brief, desk)
 
     def _made(self) -> Model:

@@ -28,10 +28,14 @@ class OpenaiAgent:
             raise UsageError(f"interface={interface} is none of {', '.join(INTERFACES)}")
         self._caps = caps_of(model, caps)
 
-    def work(self, brief: Brief, desk: Desk) -> AgentResult:
-        """One session; UsageError when the key is missing or refused."""
+    def ready(self) -> None:
+        """UsageError when the key is missing."""
         if not os.environ.get(KEY) and not self._base_url:
             raise UsageError(f"{KEY} is not set: put the key in the environment, or give base_url=URL")
+
+    def work(self, brief: Brief, desk: Desk) -> AgentResult:
+        """One session; UsageError when the key is missing or refused."""
+        self.ready()
         return session(self._made, self._model, self._caps, brief, desk)
 
     def _made(self) -> Model:

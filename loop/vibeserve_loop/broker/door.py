@@ -81,7 +81,7 @@ def _answer(broker: Broker, line: bytes) -> dict[str, Any]:
         return {"refusal": str(error)}
     except ValidationError as error:
         return {"refusal": f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         return {"refusal": f"not a question: {error}"}
 
 

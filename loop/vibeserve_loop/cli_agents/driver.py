@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environme
 from vibeserve_loop.desk.endings import AgentStopped, Session, given_up
 from vibeserve_loop.desk.equipment import equipped
 from vibeserve_loop.desk.secrecy import leaked, masked
+from vibeserve_loop.options import words_of
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
@@ -33,6 +33,8 @@ from vibeserve_loop.walls.relay import Endpoint, endpoint_of, relayed
 EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
 
 NO_CAPS = Caps()
+SETTLED_BY_FILES = ("codex", "opencode")
+"""Programs that are told their model and endpoint by a file of settings only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ class Choice:
 def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     """The choice that `command`, `model`, `base_url`, `home` and the caps stand for; UsageError if wrong."""
     words = dict(options)
-    command = tuple(shlex.split(words.pop("command", "")))
+    command = tuple(words_of("command=", words.pop("command", "")))
     model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
     if home not in ("own", "user"):
         raise UsageError(f"home={home} is neither own nor user")
+    if home == "user" and name in SETTLED_BY_FILES and (model or url):
+        raise UsageError(f"home=user leaves {name}'s own settings alone: name the model there, or leave home out")
     mode = words.pop("mode", "acp")
     if mode not in ("acp", "headless") or (mode == "headless" and name not in WORDS):
         raise UsageError(f"mode={mode}: acp, or headless for {', '.join(WORDS)}")
@@ -66,27 +70,31 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
         raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
     program = known or Program(command, "install it")
     if command and known:
-        program = Program(command, known.install, known.keys, known.environment, known.settle, known.mode)
+        program = replace(known, command=command)
     priced = {key: value for key, value in words.items() if key != "max_usd"}
     caps_of(model, priced)
     return Choice(name, program, model, url, home, mode, Caps(**words))
 
 
+def ready(choice: Choice) -> None:
+    """UsageError when the program is not installed."""
+    name = choice.program.command[0] if choice.mode == "acp" else choice.name
+    if shutil.which(name) is None:
+        raise UsageError(f"{name} is not installed: {choice.program.install}")
+
+
 def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
     program = choice.program
-    if choice.mode == "acp" and shutil.which(program.command[0]) is None:
-        raise UsageError(f"{program.command[0]} is not installed: {program.install}")
-    if choice.mode == "headless" and shutil.which(choice.name) is None:
-        raise UsageError(f"{choice.name} is not installed: {program.install}")
+    ready(choice)
     keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
     desk = replace(desk, log=masked(desk.log, keys))
     home = _home(choice, desk)
     price = price_of(choice.model, choice.caps.price)
-    wish = Wish(choice.model, choice.base_url, home, price)
-    spot = Spot(desk.folder, environment_for(program, wish), home / "errors.log")
+    wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user")
+    spot = Spot(desk.folder, environment_for(program, wish), home.with_name(f"{home.name}.errors.log"))
     link = find_link(desk.folder)
-    others = (home, *((Path(link.address.socket).parent,) if link else ()))
+    others = (home, *_logins(choice), *((Path(link.address.socket).parent,) if link else ()))
     walls = Walls(desk.folder.resolve(), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills, _door(choice, desk) as (door, endpoint):
@@ -135,14 +143,24 @@ def _door(choice: Choice, desk: Desk) -> Iterator[tuple[Path | None, Endpoint | 
 
 
 def _home(choice: Choice, desk: Desk) -> Path:
-    found = Path.home() if choice.home == "user" else desk.folder.resolve().parent / "homes" / choice.name
+    """A folder that the program may write to; what the loop keeps of its sessions lies beside it, out of its reach."""
+    found = desk.folder.resolve().parent / "homes" / choice.name
     found.mkdir(parents=True, exist_ok=True)
     return found
 
 
+def _logins(choice: Choice) -> tuple[Path, ...]:
+    """What of the user's own home the program gets to see."""
+    if choice.home != "user":
+        return ()
+    home = Path.home()
+    found = [home / name for name in choice.program.logins if (home / name).exists()]
+    return tuple(found) if choice.program.logins else (home,)
+
+
 def _left_off(home: Path, brief: Brief) -> str:
     """The session that worked on this hypothesis before, when this is another attempt at it; else ""."""
-    file = home / "session.json"
+    file = _session_file(home)
     if brief.task.attempt < 2 or not file.is_file():
         return ""
     kept = json.loads(file.read_text(encoding="utf-8"))
@@ -152,4 +170,8 @@ def _left_off(home: Path, brief: Brief) -> str:
 def _keep(home: Path, brief: Brief, done: Session) -> None:
     if done.session and not done.failed:
         kept = {"session": done.session, "hypothesis": brief.task.hypothesis}
-        write_atomically(home / "session.json", json.dumps(kept) + "\n")
+        write_atomically(_session_file(home), json.dumps(kept) + "\n")
+
+
+def _session_file(home: Path) -> Path:
+    return home.with_name(f"{home.name}.session.json")

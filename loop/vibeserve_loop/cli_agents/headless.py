@@ -93,6 +93,6 @@ def _charge(talk: Talk, found: Heard) -> None:
 def _event(line: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

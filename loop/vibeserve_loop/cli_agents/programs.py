@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.tool_loop.prices import Price
 
 CLAUDE = {
@@ -18,17 +19,24 @@ QUIET = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1", "NO_COLOR": "1", 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked for: the model and the endpoint, empty for the program's own, and the home it may write to."""
+    """What was asked for: the model and the endpoint, empty for the program's own, and the folder for its settings.
+
+    With `user` the program finds the user's own home and settings there, and nothing is written for it.
+    """
 
     model: str
     base_url: str
     home: Path
     price: Price | None = None
+    user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program: `keys` are the only secrets that reach it, `settle` writes its settings and names its variables."""
+    """One program: `keys` are the only secrets that reach it, `settle` writes its settings and names its variables.
+
+    `logins` are the places in a user's home where it keeps who is logged in; without any it gets all of the home.
+    """
 
     command: tuple[str, ...]
     install: str
@@ -36,10 +44,13 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     settle: Callable[[Wish], Mapping[str, str]] = lambda wish: {}
     mode: str = ""
+    logins: tuple[str, ...] = ()
 
 
 def _codex(wish: Wish) -> Mapping[str, str]:
     """`config.toml` in a home of its own; its own sandbox is off, for it runs inside the loop's."""
+    if wish.user:
+        return {}
     lines = [f"model = {json.dumps(wish.model)}"] if wish.model else []
     if wish.base_url:
         values = {"name": "endpoint", "base_url": f"{wish.base_url}/v1", "wire_api": "responses"}
@@ -48,7 +59,7 @@ def _codex(wish: Wish) -> Mapping[str, str]:
         lines += ['env_key = "OPENAI_API_KEY"'] if os.environ.get("OPENAI_API_KEY") else []
     lines += ["[features]", "shell_snapshot = false"]
     lines += ["[shell_environment_policy]", 'exclude = ["*KEY*", "*TOKEN*", "*SECRET*"]']
-    _written(wish.home / ".codex" / "config.toml", "\n".join(lines) + "\n")
+    _written(wish.home, ".codex/config.toml", "\n".join(lines) + "\n")
     return {"CODEX_HOME": str(wish.home / ".codex")}
 
 
@@ -66,7 +77,8 @@ def _gemini(wish: Wish) -> Mapping[str, str]:
         "general": {"disableAutoUpdate": True},
         "privacy": {"usageStatisticsEnabled": False},
     }
-    _written(wish.home / ".gemini" / "settings.json", json.dumps(settings))
+    if not wish.user:
+        _written(wish.home, ".gemini/settings.json", json.dumps(settings))
     found = {"GEMINI_MODEL": wish.model} if wish.model else {}
     return {**found, **({"GOOGLE_GEMINI_BASE_URL": wish.base_url} if wish.base_url else {})}
 
@@ -80,6 +92,8 @@ def _facts(model: str, price: Price | None) -> dict[str, object]:
 
 
 def _opencode(wish: Wish) -> Mapping[str, str]:
+    if wish.user:
+        return {}
     settings: dict[str, object] = {"autoupdate": False, "share": "disabled"}
     if wish.base_url:
         model = wish.model or "model"
@@ -90,26 +104,28 @@ def _opencode(wish: Wish) -> Mapping[str, str]:
         settings |= {"provider": {"endpoint": provider}, "model": f"endpoint/{model}"}
     elif wish.model:
         settings["model"] = wish.model
-    _written(wish.home / "opencode.json", json.dumps(settings))
+    _written(wish.home, "opencode.json", json.dumps(settings))
     return {"OPENCODE_CONFIG": str(wish.home / "opencode.json")}
 
 
 PROGRAMS: Mapping[str, Program] = {
     "codex": Program(
         ("codex-acp",), "npm install -g @openai/codex @agentclientprotocol/codex-acp", ("OPENAI_API_KEY",),
-        settle=_codex, mode="agent-full-access",
+        settle=_codex, mode="agent-full-access", logins=(".codex",),
     ),
     "claude": Program(
         ("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp", ("ANTHROPIC_API_KEY",),
-        CLAUDE, _claude,
+        CLAUDE, _claude, logins=(".claude", ".claude.json"),
     ),
     "gemini": Program(
         ("gemini", "--acp", "--skip-trust"), "npm install -g @google/gemini-cli", ("GEMINI_API_KEY",),
         {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_TELEMETRY_ENABLED": "false"}, _gemini,
+        logins=(".gemini",),
     ),
     "opencode": Program(
         ("opencode", "acp"), "npm install -g opencode-ai", ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"),
         {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}, _opencode,
+        logins=(".config/opencode", ".local/share/opencode", ".local/state/opencode", ".cache/opencode"),
     ),
 }  # fmt: skip
 
@@ -118,10 +134,16 @@ def environment_for(program: Program, wish: Wish) -> dict[str, str]:
     """The whole environment of a program: where things are, its own settings, its keys, and nothing else of ours."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "SSL_CERT_FILE") if name in os.environ}
     keys = {name: os.environ[name] for name in program.keys if name in os.environ}
-    home = {"HOME": str(wish.home), "TMPDIR": "/tmp"}
+    home = {"HOME": str(Path.home() if wish.user else wish.home), "TMPDIR": "/tmp"}
     return {**kept, **QUIET, **home, **program.environment, **program.settle(wish), **keys}
 
 
-def _written(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+def _written(home: Path, name: str, text: str) -> None:
+    """Write below a home where the program may write too: links that it left there could lead anywhere."""
+    place = home
+    for part in Path(name).parts:
+        place /= part
+        if place.is_symlink():
+            place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(place, text)

@@ -38,7 +38,7 @@ def configure(ctx: click.Context, folder: Path) -> None:
     group = ctx.command
     assert isinstance(group, click.Group)
     for name, value in _dotenv(folder / DOTENV).items():
-        if not name.startswith(PREFIX):
+        if not _of_a_command(group, name):
             os.environ.setdefault(name, value)
     table: dict[str, dict[str, object]] = {}
     for setting in settings(group, folder, os.environ):
@@ -102,6 +102,9 @@ def _from_file(group: click.Group, path: Path) -> Iterator[Setting]:
 
 
 def _from_names(group: click.Group, names: Mapping[str, str], origin: str) -> Iterator[Setting]:
+    for name in names:
+        if name.startswith(PREFIX) and not _of_a_command(group, name):
+            _check_meant(group, name, origin)
     for command in _commands(group):
         known = options_of(group, command)
         begin = f"{PREFIX}{command.upper()}_"
@@ -115,6 +118,22 @@ def _from_names(group: click.Group, names: Mapping[str, str], origin: str) -> It
 
 def _commands(group: click.Group) -> list[str]:
     return [name for name, command in group.commands.items() if not isinstance(command, click.Group)]
+
+
+def _of_a_command(group: click.Group, name: str) -> bool:
+    return any(name.startswith(f"{PREFIX}{command.upper()}_") for command in _commands(group))
+
+
+def _check_meant(group: click.Group, name: str, origin: str) -> None:
+    """UsageError for a name without a command that ends as an option of several words does: that one was meant."""
+    meant = []
+    for command in _commands(group):
+        for option in options_of(group, command):
+            words = option.upper().replace("-", "_")
+            if "_" in words and f"_{name.removeprefix(PREFIX)}".endswith(f"_{words}"):
+                meant.append(f"{PREFIX}{command.upper()}_{words}")
+    if meant:
+        _check(name, meant, f"{origin}: {name} sets nothing")
 
 
 def _check(name: str, known: Mapping[str, Any] | list[str], said: str) -> None:
@@ -141,7 +160,11 @@ def _dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

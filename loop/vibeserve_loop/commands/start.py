@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,19 +20,19 @@ from vibeserve_loop.engine import Search
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
 from vibeserve_loop.machine.devices import WHOLE, Devices, devices_named
 from vibeserve_loop.machine.executors import launcher
-from vibeserve_loop.options import knobs_given
+from vibeserve_loop.options import knobs_given, words_of
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.planning.population import objectives_named
 from vibeserve_loop.records import AgentChoice, Knobs, Settings
-from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Policy, Sandbox
+from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Policy, Prepared, Sandbox
 from vibeserve_loop.skills import techniques_for
 from vibeserve_loop.workshop import Workshop
 from vibeserve_loop.workspace import Workspace
 
-AUTO_PLANNER = "auto"
+AUTO_PLANNER, RULE = "auto", "rule"
 OFFLINE = ("recipes", "recorded", "handoff")
-LOOKS_INSIDE_FROM_H = 1.0
 """Agents that have no model behind them: the rule plans for them unless somebody else is named."""
+LOOKS_INSIDE_FROM_H = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +99,15 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         max_tokens=request.max_tokens,
         baselines=tuple(str(baseline_folder(target, name)) for name in request.baselines),
         gate_command=request.gate_command,
-        reviewer=tuple(shlex.split(request.reviewer)),
+        reviewer=tuple(words_of("--reviewer", request.reviewer)),
     )
     if not (target.starter_folder / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
     if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
         raise UsageError("the agent handoff works in one workspace: leave --workers out")
-    _parts(settings, target)
+    for agent in _parts(settings, target)[1].everybody:
+        if isinstance(agent, Prepared):
+            agent.ready()
     if settings.executor and settings.devices:
         raise UsageError("--device is for gates on this machine: leave it or --executor out")
     _devices(settings, target)
@@ -176,16 +177,18 @@ def _devices(settings: Settings, target: Target) -> Devices:
 
 def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:
     """Who plans for the agent policy: whoever is named, else the first agent where a model stands behind it."""
-    if request.policy != "agent" or request.planner == "rule":
+    if request.planner not in (AUTO_PLANNER, RULE):
+        named = _choice(request.planner, ())
+        resolve.agent(named.name, named.options)
+        return named if request.policy == "agent" else None
+    if request.policy != "agent" or request.planner == RULE or first.name in OFFLINE:
         return None
-    if request.planner == AUTO_PLANNER:
-        return None if first.name in OFFLINE else first
-    return _choice(request.planner, ())
+    return first
 
 
 def _choice(text: str, options: tuple[str, ...]) -> AgentChoice:
     """`name key=value ...` as it is given on the command line, with options that all agents get."""
-    words = shlex.split(text)
+    words = words_of("--agent", text)
     if not words:
         raise UsageError("--agent: give a name, or `name key=value ...`")
     return AgentChoice(name=words[0], options=tuple(_option(word) for word in (*words[1:], *options)))

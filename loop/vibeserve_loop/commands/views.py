@@ -28,13 +28,16 @@ def show_log(folder: RunFolder, *, as_json: bool) -> None:
     _say(f"run {folder.id}: {Path(settings.target).name}, agent {settings.agent}, policy {settings.policy}")
     for record in rounds:
         _say(told(record))
+    if not rounds:
+        _say(f"no round has been recorded yet; to go on: vibeserve-loop resume {folder.id}")
 
 
 def show_round(folder: RunFolder, number: int, *, as_json: bool) -> None:
     """One round with its reasons, measurements and patch."""
     rounds = folder.history().rounds
     if not 0 <= number < len(rounds):
-        raise UsageError(f"run {folder.id} has no round {number}; it has rounds 0 to {len(rounds) - 1}")
+        there = f"it has rounds 0 to {len(rounds) - 1}" if rounds else "none has been recorded yet"
+        raise UsageError(f"run {folder.id} has no round {number}; {there}")
     record = rounds[number]
     patch = ""
     if record.task.kind == "work" and record.commit:

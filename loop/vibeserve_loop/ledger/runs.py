@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.report import write_atomically
@@ -82,7 +80,7 @@ class RunFolder:
             return Settings.model_validate(table)
         except FileNotFoundError:
             raise UsageError(f"{self.path} is not a run: it has no run.json") from None
-        except (json.JSONDecodeError, ValidationError) as error:
+        except ValueError as error:
             raise UsageError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it from a copy") from None
 
     def history(self, *, repair: bool = False) -> History:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
-from vibeserve_loop.options import number
+from vibeserve_loop.options import number, words_of
 
 RAY = "ray"
 NAMES = (RAY,)
@@ -22,7 +21,7 @@ SCRIPT = Path(__file__).with_name("ray_gate.py")
 
 def launcher(executor: str, plain: Sequence[str], backend: str) -> tuple[str, ...]:
     """The words that start a gate there, given those that start it here; UsageError for what is not known."""
-    name, *words = shlex.split(executor) or [""]
+    name, *words = words_of("--executor", executor) or [""]
     if not name:
         return tuple(plain)
     if name not in NAMES:

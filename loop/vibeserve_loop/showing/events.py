@@ -42,6 +42,14 @@ def told_to(sinks: Sinks, settings: Settings, log: Path) -> Iterator[Tell]:
         yield lambda event: _each(tells, event)
 
 
+def check(sinks: Sinks) -> None:
+    """UsageError when a sink that was asked for is not installed, or is none."""
+    if sinks.tracker:
+        _module(sinks.tracker)
+    if sinks.otel:
+        _sdk()
+
+
 def _each(tells: list[Tell], event: Step | Round) -> None:
     for tell in tells:
         tell(event)
@@ -86,9 +94,7 @@ def _log(path: Path) -> Iterator[Tell]:
 @contextmanager
 def _tracker(name: str, settings: Settings) -> Iterator[Tell]:
     """A module whose `init(project=, id=, config=, resume=)` gives a run with `log` and `finish`, as wandb's does."""
-    module = _imported(name, f"install it (`pip install {name}`), or leave --tracker out")
-    if not hasattr(module, "init"):
-        raise UsageError(f"--tracker {name}: the module has no init(); give wandb or a module that works alike")
+    module = _module(name)
     config = settings.model_dump(mode="json")
     run = cast(Tracker, module.init(project="vibeserve", id=settings.id, config=config, resume="allow"))
     try:
@@ -100,10 +106,7 @@ def _tracker(name: str, settings: Settings) -> Iterator[Tell]:
 @contextmanager
 def _spans(settings: Settings) -> Iterator[Tell]:
     """One span a round, timed as the round was, sent where OTEL_EXPORTER_OTLP_ENDPOINT and the like say."""
-    mending = "install the extra: `pip install pytest-vibeserve[otel]`, or leave --otel out"
-    sdk = _imported("opentelemetry.sdk.trace", mending)
-    export = _imported("opentelemetry.sdk.trace.export", mending)
-    otlp = _imported("opentelemetry.exporter.otlp.proto.http.trace_exporter", mending)
+    sdk, export, otlp = _sdk()
     provider = sdk.TracerProvider()
     provider.add_span_processor(export.BatchSpanProcessor(otlp.OTLPSpanExporter()))
     tracer = provider.get_tracer("vibeserve_loop")
@@ -121,6 +124,20 @@ def _spans(settings: Settings) -> Iterator[Tell]:
         yield tell
     finally:
         provider.shutdown()
+
+
+def _module(name: str) -> Any:
+    module = _imported(name, f"install it (`pip install {name}`), or leave --tracker out")
+    if not hasattr(module, "init"):
+        raise UsageError(f"--tracker {name}: the module has no init(); give wandb or a module that works alike")
+    return module
+
+
+def _sdk() -> tuple[Any, Any, Any]:
+    mending = "install the extra: `pip install pytest-vibeserve[otel]`, or leave --otel out"
+    names = ("sdk.trace", "sdk.trace.export", "exporter.otlp.proto.http.trace_exporter")
+    trace, export, otlp = (_imported(f"opentelemetry.{name}", mending) for name in names)
+    return trace, export, otlp
 
 
 def _imported(name: str, mending: str) -> Any:

@@ -88,7 +88,7 @@ def test_garbage_from_the_model_is_never_an_answer(name: str, tmp_path: Path) ->
 
 
 # Gemini's program does not load an ended session over the protocol; in its headless mode it takes one up.
-@pytest.mark.parametrize("name", ["codex", "claude", "opencode"])
+@pytest.mark.parametrize("name", ["codex", "claude", "gemini", "opencode"])
 def test_another_attempt_takes_the_session_up_again(name: str, tmp_path: Path) -> None:
     script = [{"shell": "echo once >> made"}, {"say": "It is made."}]
     options = {"base_url": "{url}", "model": MODELS[name]}

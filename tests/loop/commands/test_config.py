@@ -52,6 +52,8 @@ def test_what_is_configured_holds_and_a_flag_holds_more(lab: Lab) -> None:
             "VIBESERVE_RUN_POLICI=agent\n",
             "VIBESERVE_RUN_POLICI sets nothing; did you mean VIBESERVE_RUN_POLICY",
         ),
+        (".env", "VIBESERVE_RNU_MAX_HOURS=1\n", "VIBESERVE_RNU_MAX_HOURS sets nothing; did you mean"),
+        (".env", "VIBESERVE_MAX_HOURS=1\n", "did you mean VIBESERVE_RUN_MAX_HOURS"),
         (".env", "just words\n", ".env:1: write NAME=VALUE"),
     ],
 )
@@ -68,7 +70,7 @@ def test_secrets_are_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     done = lab.call("config", "show")
     assert "sk-" not in done.stdout
     assert "ANTHROPIC_API_KEY = ********  (.env)" in done.stdout
-    assert "'model=large'" in done.stdout
+    assert "; model=large  (vibeserve.toml)" in done.stdout
     assert masked("max-tokens", "5") == "5"
 
 

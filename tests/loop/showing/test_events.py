@@ -101,7 +101,7 @@ def test_a_tracker_that_is_not_there_is_said_before_any_round(busy: Lab, words: 
     done = busy.run(*words)
     assert done.returncode == 4
     assert said in done.stderr
-    assert not (busy.latest / "rounds.jsonl").exists()
+    assert not (busy.folder / "runs").exists()
 
 
 def test_rounds_are_exported_as_spans(
