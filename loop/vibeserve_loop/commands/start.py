@@ -101,6 +101,13 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         gate_command=request.gate_command,
         reviewer=tuple(words_of("--reviewer", request.reviewer)),
     )
+    _check(settings, target)
+    Workspace(runs)
+    return create(settings, runs)
+
+
+def _check(settings: Settings, target: Target) -> None:
+    """UsageError where the parts of a run do not go together or are not ready."""
     if not (target.starter_folder / "candidate.toml").is_file():
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
     if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
@@ -112,8 +119,6 @@ def new_run(request: Request, runs: Path) -> RunFolder:
         raise UsageError("--device is for gates on this machine: leave it or --executor out")
     _devices(settings, target)
     _launcher(settings, target)
-    Workspace(runs)
-    return create(settings, runs)
 
 
 @contextlib.contextmanager
