@@ -16,7 +16,7 @@ from pytest_vibeserve.judge.ratio import binomial_tail
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request, samplings
 
-REQUESTS = {"quick": 12, "full": 100}
+REQUESTS = {"quick": 12, "full": 130}
 LONGEST_ANSWER = {"quick": 28, "full": 64}
 
 
@@ -29,8 +29,9 @@ class Strictness:
     outside: float
 
 
-AT_FIRST = Strictness(3.89, 2.226, 1e-4)
-"""One honest server in ten thousand for each check; a soft failure is tried once more."""
+AT_FIRST = Strictness(3.29, 1.95, 1e-4)
+"""One honest server in a thousand for surprisal and ranks, which are tried once more, so one in a million; one in ten
+thousand for tokens outside the set, beside what honest noise puts there."""
 
 IN_PASSING = Strictness(4.89, 2.694, 1e-6)
 """One in a million, for the sampled answers among others, which are not asked for again."""
