@@ -114,8 +114,9 @@ class Lab:
         return max((self.folder / "runs").iterdir(), key=lambda path: path.stat().st_mtime)
 
     def rounds(self) -> list[dict]:
-        """The lines of the latest run."""
-        return [json.loads(line) for line in (self.latest / "rounds.jsonl").read_text().splitlines()]
+        """The lines of the latest run; one that is being written is none yet."""
+        lines = (self.latest / "rounds.jsonl").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def new_lab(folder: Path) -> Lab:

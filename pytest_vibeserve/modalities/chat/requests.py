@@ -41,15 +41,14 @@ class ChatWorkload:
     def free(self, count: int) -> list[ChatRequest]:
         """Chats without a schema, with the flags that completions are drawn with; some after a system's turn."""
         drawn = Workload(self.target, self.vocabulary, self.draws).requests()
-        return [
-            self.after_system(as_chat(request, self), self.draws.choice(SYSTEMS)) for request in islice(drawn, count)
-        ]
+        return [self.after_system(as_chat(request, self)) for request in islice(drawn, count)]
 
-    def after_system(self, chat: ChatRequest, system: str) -> ChatRequest:
-        """A chat of one turn, after a system's unless that is empty."""
-        if not system:
+    def after_system(self, chat: ChatRequest, system: str | None = None) -> ChatRequest:
+        """A chat of one turn, after that system's or one that is drawn; an empty one is none."""
+        words = self.draws.choice(SYSTEMS) if system is None else system
+        if not words:
             return chat
-        messages = (Message("system", system), *chat.messages)
+        messages = (Message("system", words), *chat.messages)
         return self._fitted(replace(chat, messages=messages, prompt_ids=self.template.ids(messages)))
 
     def _fitted(self, chat: ChatRequest) -> ChatRequest:
@@ -89,7 +88,7 @@ class ChatWorkload:
             id=0, prompt_ids=self.template.ids((Message("user", content),)), max_tokens=max_tokens, kind=kind,
             stream=self.draws.random() < 0.5, messages=(Message("user", content),),
         )  # fmt: skip
-        return self.after_system(self._fitted(chat), self.draws.choice(SYSTEMS) if system is None else system)
+        return self.after_system(self._fitted(chat), system)
 
     def predicted(self, answers: Sequence[Answer]) -> list[ChatRequest]:
         """Answered chats again with a prediction: the answer itself, a spoilt one, nothing, and somebody else's."""
