@@ -16,7 +16,7 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.canary_words import renumber
 from pytest_vibeserve.judge.draws import compare
-from pytest_vibeserve.judge.examination import examined, glanced, settled
+from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, glanced, settled
 from pytest_vibeserve.judge.interface import interface_checks
 from pytest_vibeserve.judge.predictions import predicted
 from pytest_vibeserve.judge.probes import alone_and_together, drawn
@@ -29,9 +29,6 @@ from pytest_vibeserve.workload import Vocabulary
 __all__ = ["Bench", "ContractBroken", "Inconclusive", "Judge"]
 
 DOUBLINGS = 3
-FIRST_LOOK = 6
-"""Answers that are looked at before any others are asked for."""
-
 FULL_PART = 160
 """Answers of a full audit that are compared with every honest computation; all are screened."""
 

@@ -14,6 +14,9 @@ from pytest_vibeserve.reference import Context
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.variants import Variant
 
+FIRST_LOOK = 6
+"""Answers that are looked at before any others are asked for."""
+
 SCREENED_TOKENS = {"quick": 5_000, "full": 400_000}
 """Tokens of prompt and answer that one examination screens at most; beyond it, answers are drawn at random."""
 

@@ -9,8 +9,6 @@ from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.report import Check
 
 DOUBLINGS = 3
-FIRST_LOOK = 6
-"""Answers that are looked at before any others are asked for."""
 
 
 def conclude(bench: Bench, checks: Sequence[Check]) -> list[Check]:

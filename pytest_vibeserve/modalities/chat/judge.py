@@ -13,7 +13,7 @@ from pytest_vibeserve.judge import Judge, canary
 from pytest_vibeserve.judge.agreement import agreement_checks, described
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.examination import examined, glanced, settled
+from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, glanced, settled
 from pytest_vibeserve.judge.interface import searched
 from pytest_vibeserve.modalities.chat.bench import ChatBench, ChatWire
 from pytest_vibeserve.modalities.chat.grammar import INSTALL, Grammar, MaskedReference
@@ -21,7 +21,7 @@ from pytest_vibeserve.modalities.chat.properties import ChatConversation, chat_p
 from pytest_vibeserve.modalities.chat.requests import numbered
 from pytest_vibeserve.modalities.chat.secrets import leaked, secrets_told
 from pytest_vibeserve.modalities.chat.wire import ChatRequest
-from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, decided, refused_at_once
+from pytest_vibeserve.modalities.conclusion import conclude, decided, refused_at_once
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full
 from pytest_vibeserve.report import Check

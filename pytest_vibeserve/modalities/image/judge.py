@@ -10,10 +10,11 @@ from pathlib import Path
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.canary import FAR
+from pytest_vibeserve.judge.examination import FIRST_LOOK
 from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
-from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, counted, decided, passed_over, refused_at_once
+from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over, refused_at_once
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.image.audit import ImageAuditor
 from pytest_vibeserve.modalities.image.calibration import calibrate

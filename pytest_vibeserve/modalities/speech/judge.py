@@ -11,11 +11,11 @@ from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.canary import FAR
-from pytest_vibeserve.judge.examination import examined, settled
+from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, settled
 from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
-from pytest_vibeserve.modalities.conclusion import FIRST_LOOK, conclude, counted, decided, passed_over, refused_at_once
+from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over, refused_at_once
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.model_files import end_ids
