@@ -146,7 +146,7 @@ class Contest:
             unsteady=PAIRS_A_QUAD * (len(kept) - len(steady)) if self._tally.takes_all else 0,
             baseline_value=rate_interval(theirs).value if theirs else math.nan,
             candidate_value=rate_interval(mine).value if mine else math.nan,
-            ratios=tuple(math.exp(quad(*_values(headline, found)).effect) for found in kept),
+            ratios=tuple(quad(*_values(headline, found)).ratio for found in kept),
             confidence=1 - 2 * self._rule.alpha, noise=gains_seen.noise, ended=self.ended or "pairs spent",
             conditions=_conditions(self._quads), objectives=tuple(found for found, _ in gains),
             relation=relation([interval for _, interval in gains]),

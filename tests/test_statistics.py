@@ -68,8 +68,18 @@ def test_a_rate_interval_does_not_depend_on_the_unit(samples: list[float], facto
         assert scaled.high / scaled.value == pytest.approx(plain.high / plain.value, rel=1e-4)
 
 
-def test_a_block_without_a_token_leaves_the_interval_open() -> None:
-    assert rate_interval([0.0, 10.0]) == Interval(5.0, 0.0, math.inf)
+def test_repeats_that_all_served_nothing_are_nothing_for_sure() -> None:
+    assert rate_interval([0.0, 0.0, 0.0]) == Interval(0.0, 0.0, 0.0)
+
+
+def test_one_repeat_that_served_nothing_has_no_interval() -> None:
+    assert rate_interval([0.0]) == Interval(0.0, 0.0, math.inf)
+
+
+def test_a_repeat_that_served_nothing_beside_others_gives_a_wide_interval_with_an_end() -> None:
+    found = rate_interval([0.0, 10.0, 11.0])
+    assert (found.value, found.low) == (7.0, 0.0)
+    assert 11 < found.high < 30
 
 
 @pytest.mark.parametrize("repeats", [3, 5, 8])
@@ -186,12 +196,48 @@ def test_the_noise_is_that_of_one_block() -> None:
     assert gains.noise == pytest.approx(0.03, rel=0.1)
 
 
-def test_a_block_that_served_nothing_leaves_everything_open() -> None:
-    gains = GainSequence()
-    for found in [*quads(1.5, 0.01, random.Random(11), 4), quad((0.0, 1.0), (1.0, 1.0))]:
-        gains.add(found)
-    assert gains.gain == Interval(1.0, 0.0, math.inf)
+def after(found: list[Quad], alpha: float = ALPHA) -> GainSequence:
+    """What is known after these quads."""
+    gains = GainSequence(alpha)
+    for one in found:
+        gains.add(one)
+    return gains
+
+
+def test_a_block_that_served_nothing_among_others_leaves_open_whether_it_is_a_gain() -> None:
+    gains = after([*quads(1.5, 0.01, random.Random(11), 2), quad((0.0, 1.5), (1.0, 1.0))])
+    assert gains.gain.low == 0.0
     assert gains.conclusion() == "no difference shown"
+    assert gains.noise == math.inf
+
+
+def test_a_candidate_that_never_serves_anything_is_worse_and_one_that_does_beside_such_is_better() -> None:
+    nothing, something = (0.0, 0.0), (100.0, 101.0)
+    worse, better = after([quad(nothing, something)] * 6), after([quad(something, nothing)] * 6)
+    assert (worse.conclusion(), worse.gain) == ("worse", Interval(0.0, 0.0, 0.0))
+    assert (better.conclusion(), better.gain.low) == ("better", math.inf)
+    assert after([quad(something, nothing)] * 2).conclusion() == "no difference shown"
+
+
+def test_arms_that_both_serve_nothing_are_not_told_apart_and_given_up() -> None:
+    gains = after([quad((0.0, 0.0), (0.0, 0.0))] * 13, 0.001)
+    assert gains.gain == Interval(1.0, 0.0, math.inf)
+    assert gains.is_futile(16)
+    assert not after([quad((0.0, 0.0), (1.0, 1.0))] * 3, 0.001).is_futile(16)
+
+
+def test_a_candidate_that_serves_nothing_now_and_then_is_never_better_for_its_other_blocks() -> None:
+    draws = random.Random(12)
+    found = [quad((draws.choice((0.0, 1.3)), 1.3), (1.0, 1.0)) for _ in range(16)]
+    assert any(math.isnan(one.effect) for one in found[:4])
+    assert after(found).conclusion() == "no difference shown"
+
+
+def test_the_ratio_of_a_quad_without_logarithms_is_that_of_its_sums() -> None:
+    assert quad((0.0, 3.0), (2.0, 4.0)).ratio == pytest.approx(0.5)
+    assert quad((3.0, 3.0), (0.0, 0.0)).ratio == math.inf
+    assert math.isnan(quad((0.0, 0.0), (0.0, 0.0)).ratio)
+    assert quad((2.0, 8.0), (1.0, 1.0)).ratio == pytest.approx(4.0)
 
 
 def test_without_a_quad_nothing_is_said() -> None:

@@ -1,0 +1,64 @@
+"""Where blocks served nothing, what is said follows from who stands above whom, and is hardly ever said by chance."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from pytest_vibeserve.separation import bounds, is_enough, ratios
+
+CLEAR = ratios((10.0, 20.0), (4.0, 5.0))
+
+
+def test_the_ratios_of_two_arms_are_their_nearest_and_their_farthest_blocks() -> None:
+    assert CLEAR == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "found"),
+    [
+        ((0.0, 0.0), (1.0, 2.0), (0.0, 0.0)),
+        ((1.0, 2.0), (0.0, 0.0), (math.inf, math.inf)),
+        ((0.0, 0.0), (0.0, 0.0), (0.0, math.inf)),
+        ((0.0, 3.0), (1.0, 2.0), (0.0, 3.0)),
+        ((math.nan, 1.0), (1.0, 1.0), (0.0, math.inf)),
+        ((math.inf, math.inf), (math.inf, math.inf), (0.0, math.inf)),
+        ((math.inf, math.inf), (1.0, 1.0), (math.inf, math.inf)),
+    ],
+)
+def test_what_nothing_over_nothing_leaves_open_stays_open(
+    ours: tuple[float, float], theirs: tuple[float, float], found: tuple[float, float]
+) -> None:
+    assert ratios(ours, theirs) == found
+
+
+def test_three_quads_are_enough_alone_and_five_in_a_round_of_forty() -> None:
+    assert [count for count in range(6) if is_enough(count, 0.0125)] == [3, 4, 5]
+    assert [count for count in range(6) if is_enough(count, 0.0005)] == [5]
+
+
+def test_bounds_are_those_ratios_that_every_quad_clears() -> None:
+    nothing = ratios((0.0, 0.0), (9.0, 9.0))
+    assert bounds([CLEAR] * 2, 0.0125) == (0.0, math.inf)
+    assert bounds([CLEAR] * 4, 0.0125) == (2.0, 5.0)
+    assert bounds([CLEAR, CLEAR, ratios((3.0, 3.0), (1.0, 3.0))], 0.0125) == (1.0, 5.0)
+    assert bounds([nothing] * 4, 0.0125) == (0.0, 0.0)
+    assert bounds([ratios((9.0, 9.0), (0.0, 0.0))] * 4, 0.0125) == (math.inf, math.inf)
+    assert bounds([nothing] * 4 + [CLEAR], 0.0125) == (0.0, 5.0)
+
+
+@pytest.mark.parametrize("nothing", [0.1, 0.5, 0.9])
+def test_equal_arms_that_serve_nothing_at_random_are_hardly_ever_told_apart(nothing: float) -> None:
+    draws, alpha, rounds = random.Random(4), 0.05, 1500
+    wrong = 0
+    for _ in range(rounds):
+        seen = []
+        for _ in range(16):
+            a, b, c, d = (draws.random() if draws.random() > nothing else 0.0 for _ in range(4))
+            seen.append(ratios((a, b), (c, d)))
+            if bounds(seen, alpha)[0] > 1:
+                wrong += 1
+                break
+    assert wrong <= alpha * rounds
