@@ -94,6 +94,7 @@ class Gain(_Record):
     """Candidate against baseline on one objective: a ratio with its interval, above 1 is better."""
 
     metric: str
+    load: str = Field(default="", description="the load that it is at; empty in older reports: the comparison's own")
     gain: float
     low: float
     high: float
@@ -135,6 +136,10 @@ class Comparison(_Record):
     conditions: Conditions | None = None
     objectives: tuple[Gain, ...] = Field(default=(), description="every objective at this load, the headline first")
     relation: Literal["dominates", "dominated", "incomparable", "not shown"] | None = None
+
+    def on(self, metric: str, load: str) -> Gain | None:
+        """The gain on one objective; None where it was not compared."""
+        return next((g for g in self.objectives if (g.metric, g.load or self.load) == (metric, load)), None)
 
 
 class TargetPart(_Record):

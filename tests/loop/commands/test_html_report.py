@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pytest_vibeserve.report import (
     Comparison,
     Distribution,
     Environment,
+    Gain,
     Hint,
     Measurement,
     Report,
@@ -35,7 +37,7 @@ from pytest_vibeserve.report import (
 from vibeserve_loop.commands.html_report import LARGEST, report
 from vibeserve_loop.ledger.runs import RunFolder, create
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Round, Settings, Spend, Task
-from vibeserve_loop.report_page.facts import front
+from vibeserve_loop.report_page.facts import Standing, beaten, read_run, rivals, standings, trade_off
 from vibeserve_loop.report_page.markup import element
 from vibeserve_loop.workspace import Workspace
 
@@ -74,6 +76,10 @@ def compared(value: float, base: float) -> Comparison:
         baseline="base", baseline_tree="t", metric="output_throughput", load="c16", gain=gain, low=gain * 0.97,
         high=gain * 1.03, pairs=8, conclusion="better" if gain > 1 else "worse", baseline_value=base,
         candidate_value=value, unit="tok/s",
+        objectives=tuple(
+            Gain(metric=metric, load="c16", gain=gain, low=gain * 0.97, high=gain * 1.03, conclusion="better")
+            for metric in ("output_throughput", "ttft_p50")
+        ),
     )  # fmt: skip
 
 
@@ -249,13 +255,66 @@ def test_a_run_and_a_comparison_at_once_are_refused(tmp_path: Path) -> None:
         CliRunner().invoke(report, ["amber", "--compare", "a", "b"], catch_exceptions=False)
 
 
+def a_round(number: int) -> Round:
+    decision = Decision(ruling="accept", reason="")
+    return Round(schema=1, round=number, task=Task(kind="work"), decision=decision, started=1.0, wall_s=1.0)
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20))
-def test_nothing_on_the_front_is_beaten_and_all_else_is(pairs: list[tuple[int, int]]) -> None:
-    best = front([(float(a), float(b)) for a, b in pairs], ("max", "min"))
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=20), st.floats(0, 0.4))
+def test_a_point_is_beaten_only_when_another_lies_wholly_above_it_in_both(
+    pairs: list[tuple[int, int]], width: float
+) -> None:
+    points = [
+        tuple(Standing(a_round(number), gain, gain * (1 - width), gain * (1 + width)) for gain in pair)
+        for number, pair in enumerate(pairs)
+    ]
+    lost = beaten([(up, across) for up, across in points])
     for number, (up, across) in enumerate(pairs):
-        beaten = any(a >= up and b <= across and (a, b) != (up, across) for a, b in pairs)
-        assert (number in best) is not beaten
+        by_value = any(a > up and b > across for a, b in pairs)
+        apart = any(a * (1 - width) > up * (1 + width) and b * (1 - width) > across * (1 + width) for a, b in pairs)
+        assert (number in lost) is apart
+        assert by_value or number not in lost
+
+
+def test_a_standing_has_the_doubt_of_every_comparison_on_its_way(tmp_path: Path) -> None:
+    rounds = read_run(sample(tmp_path)).rounds
+    *_, last, final = standings(rounds)
+    assert last.record.round == 3
+    assert last.gain == pytest.approx(3.0)
+    wide = math.sqrt(2) * math.log(1 / 0.97)
+    assert math.log(last.gain / last.low) == pytest.approx(wide)
+    assert math.log(final.gain / final.low) == pytest.approx(math.log(1 / 0.97)), "it met the starter itself"
+
+
+def test_the_trade_off_is_drawn_from_gains_and_says_who_is_beaten_for_sure(tmp_path: Path) -> None:
+    folder = sample(tmp_path)
+    run = read_run(folder)
+    keys = rivals(run)
+    assert keys == (("output_throughput", "c16"), ("ttft_p50", "c16"))
+    found = trade_off(run, keys)
+    assert [pair[0].record.round for pair in found] == [0, 1, 2, 3, 4]
+    assert beaten(found) == {0, 1, 2}
+    told = Seen(written(folder.path, "-o", tmp_path / "page.html")).text
+    assert "Another round stands above 0, 1, 2 in both by whole intervals." in told
+    assert "gain in ttft_p50 at c16" in told
+
+
+def test_objectives_that_pull_one_way_have_a_trade_off_too(tmp_path: Path) -> None:
+    folder = sample(tmp_path)
+    run = read_run(folder)
+    found = [one.model_copy(update={"direction": "min"}) for one in measurements(100.0)]
+    starter = run.rounds[0]
+    assert starter.assessment is not None
+    assessment = starter.assessment.model_copy(update={"measurements": tuple(found)})
+    rounds = (starter.model_copy(update={"assessment": assessment}), *run.rounds[1:])
+    assert rivals(replace(run, rounds=rounds)) == (("output_throughput", "c16"), ("ttft_p50", "c16"))
+
+
+def test_a_run_that_compared_nothing_has_no_trade_off(tmp_path: Path) -> None:
+    made = Sample(tmp_path, "new")
+    assert rivals(read_run(made.folder)) is None
+    assert "No two objectives have been compared yet." in written(made.folder.path, "-o", tmp_path / "page.html")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: install the package `chromium`")
