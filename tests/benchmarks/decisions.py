@@ -36,6 +36,8 @@ STARTS = (0.0, 0.005, 0.01)
 OUTLIERS = 0.03
 """Chance that a block shares the machine with another program, which costs it 5 to 40 %."""
 EARLY_PAIRS = 6
+LARGEST_LOG = 50.0
+"""Of what a block of Cauchy's may serve."""
 STARVED = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -99,7 +101,7 @@ class Starved:
 
     def blocks(self, draws: random.Random) -> Iterator[tuple[float, float]]:
         """A block that served nothing has the logarithm of zero."""
-        return ((log if log > self.edge else -math.inf, 0.0) for log in self.disturbance(draws))
+        return ((min(log, LARGEST_LOG) if log > self.edge else -math.inf, 0.0) for log in self.disturbance(draws))
 
 
 def quantile(disturbance: Disturbance, share: float) -> float:
@@ -173,7 +175,8 @@ def odd_rounds(rounds: int, share: float, draws: random.Random) -> None:
 def starved_rounds(rounds: int, share: float, draws: random.Random) -> None:
     """The largest shares of false acceptances on the odd machines where blocks serve nothing, by how many do."""
     print(
-        "\n| blocks that serve nothing | false acceptances in forty | of rounds that stand alone | on |\n|---|---|---|---|"
+        "\n| blocks that serve nothing | false acceptances in forty | of rounds that stand alone | on |"
+        "\n|---|---|---|---|"
     )
     for part in STARVED:
         worst = (0.0, 0.0, "")
