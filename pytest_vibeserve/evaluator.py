@@ -23,7 +23,7 @@ from pytest_vibeserve.profiler import Observation, hints
 from pytest_vibeserve.profiling import insight
 from pytest_vibeserve.report import Check, Measurement, Result
 from pytest_vibeserve.statistics import ALPHA, rate_interval
-from pytest_vibeserve.stopping import EFFORTS
+from pytest_vibeserve.stopping import EFFORTS, Effort, effort_beside
 from pytest_vibeserve.target import Objective
 
 
@@ -68,8 +68,9 @@ class Evaluator:
         """Measure one load; whether nothing speaks against the candidate as the next one to go on from."""
         if self._rival:
             self._rival.bench.server.pause()
-        if self._rival and load.name == self._bench.target.headline.load:
-            return self._compared(load, self._rival)
+        effort = self._effort(load) if self._rival else None
+        if self._rival and effort:
+            return self._compared(load, self._rival, effort)
         runner = Runner(self._bench, load)
         runner.warm_up()
         repeats = Repeats(runner, REPEATS[self._bench.depth])
@@ -77,17 +78,25 @@ class Evaluator:
         self._judged(load, repeats.blocks, cpu_s)
         return True
 
-    def _compared(self, load: Load, rival: Rival) -> bool:
+    def _effort(self, load: Load) -> Effort | None:
+        """How much to compare at a load: fully at the headline's, briefly at others in a full gate, else not at all."""
+        target, depth = self._bench.target, self._bench.depth
+        left_s = self._bench.contract.deadline - time.monotonic()
+        if load.name == target.headline.load:
+            # What is left of the gate's time is for the other loads and the audit of all answers too.
+            return replace(EFFORTS[depth], seconds=min(EFFORTS[depth].seconds, left_s / 2))
+        if depth != "full" or all(objective.load != load.name for objective in target.objective):
+            return None
+        spoken_s = target.speech.seconds[1] if load.arrival == "streams" else 0.0
+        return effort_beside(max(load.full_s / REPEATS[depth], spoken_s), target.limits.wall_s, left_s)
+
+    def _compared(self, load: Load, rival: Rival, effort: Effort) -> bool:
         """Measured in turns with the rival, each asleep while the other serves."""
         ours = Runner(self._bench, load, pausing=True)
         theirs = Runner(rival.bench, load, pausing=True, rival=rival.name)
         ours.warm_up()
         theirs.warm_up()
-        target, effort = self._bench.target, EFFORTS[self._bench.depth]
-        # What is left of the gate's time is for the other loads and the audit of all answers too.
-        left_s = (self._bench.contract.deadline - time.monotonic()) / 2
-        effort = replace(effort, seconds=min(effort.seconds, left_s))
-        objectives = (target.headline, *(o for o in target.objective[1:] if o.load == load.name))
+        objectives = tuple(o for o in self._bench.target.objective if o.load == load.name)
         rule = Rule(objectives, rival.alpha, effort)
         contest = Contest(ours, theirs, rule, self._bench.draws("order of blocks"))
         cpu_s = self._repeat(contest, PAIRS_A_QUAD * effort.least)

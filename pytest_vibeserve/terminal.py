@@ -61,7 +61,7 @@ def markdown(report: Report) -> str:
             rows.append(f"| {name} | {found.load} | {_number(found.value)} {found.unit} | {interval} | {share} |")
         rows.append("")
     if report.comparison:
-        rows += [_comparison(report.comparison), ""]
+        rows += [_comparison(report.comparison), "", *_gains(report.comparison)]
     rows += ["| check | result | statistic | limit | |", "|---|---|---|---|---|"]
     for check in report.verdict.checks:
         found_text = "" if check.statistic is None else f"{_number(check.statistic)} {check.unit}"
@@ -87,12 +87,23 @@ def _measurement(found: Measurement) -> str:
 def _comparison(found: Comparison) -> str:
     values = f"{_number(found.candidate_value)} to {_number(found.baseline_value)} {found.unit}"
     dropped = f", {found.dropped} dropped" if found.dropped else ""
-    related = f"; on {len(found.objectives)} objectives: {found.relation}" if len(found.objectives) > 1 else ""
+    related = f"; {found.standing}" if found.standing else ""
     return (
         f"{found.baseline}: {found.gain:.2f} times [{found.low:.2f}, {found.high:.2f}] "
         f"its {found.metric} at {found.load} ({values}), "
         f"{found.conclusion}, {found.pairs} interleaved pairs{dropped}, {found.ended}{related}"
     )
+
+
+def _gains(found: Comparison) -> Iterator[str]:
+    """A table of every objective that was compared, where there is more than the headline."""
+    if len(found.objectives) < 2:
+        return
+    yield from ("| compared | load | gain | interval | |", "|---|---|---|---|---|")
+    for one in found.objectives:
+        name = one.load or found.load
+        yield f"| {one.metric} | {name} | x{one.gain:.2f} | {one.low:.2f} to {one.high:.2f} | {one.conclusion} |"
+    yield ""
 
 
 def _hints(report: Report) -> Iterator[str]:

@@ -81,6 +81,7 @@ def _tell(name: str, base: str, found: Assessment, as_json: bool) -> None:
         numbers = f"{compared.candidate_value:.1f} against {compared.baseline_value:.1f} {compared.unit}"
         dropped = f", {compared.dropped} dropped" if compared.dropped else ""
         where = f"{compared.metric} at {compared.load}, {compared.pairs} pairs{dropped}"
+        where += f"; {compared.standing}" if compared.standing else ""
         judged = "" if found.outcome == "accepted" else f"; {found.outcome} by the gate: {found.reason}"
         sys.stdout.write(f"{name} against {base}: {compared.conclusion}, {gain} ({numbers}; {where}){judged}\n")
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -122,17 +123,18 @@ def measured(record: Round | None) -> dict[Key, Measurement]:
 
 
 def rivals(run: Run) -> tuple[Key, Key] | None:
-    """The two objectives of the Pareto picture: the headline, and of those compared the one most unlike it.
+    """The two objectives of the Pareto picture: the headline, and the most unlike it of those most often compared.
 
     That is the first which pulls the other way, else one of another kind of latency, else one at the same load.
     """
     first = measured(lineage.starter(run.rounds))
     headline = next((key for key, one in first.items() if one.headline), None)
-    compared = {key for record in run.rounds for key in _compared(record)}
+    compared = Counter(key for record in run.rounds for key in _compared(record))
     if headline is None or headline not in compared:
         return None
     others = sorted(
-        (key for key in first if key in compared - {headline}), key=lambda key: _likeness(first, headline, key)
+        (key for key in first if compared[key] and key != headline),
+        key=lambda key: (-compared[key], *_likeness(first, headline, key)),
     )
     return (headline, others[0]) if others else None
 
