@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import REPEATS, Repeats, Runner
-from pytest_vibeserve.ceiling import ceiling, cost, share_of, step_floor_s
+from pytest_vibeserve.ceiling import cost, share_of, step_floor_s
 from pytest_vibeserve.comparison import PAIRS_A_QUAD, Contest, Names, Rule
 from pytest_vibeserve.distributions import distributions
-from pytest_vibeserve.errors import ContractBroken
+from pytest_vibeserve.errors import ContractBroken, Inconclusive
 from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block, measure
@@ -22,6 +22,7 @@ from pytest_vibeserve.modalities import Judging
 from pytest_vibeserve.profiler import Observation, hints
 from pytest_vibeserve.profiling import insight
 from pytest_vibeserve.report import Check, Measurement, Result
+from pytest_vibeserve.roofline import Roofline, believed, roofline
 from pytest_vibeserve.statistics import ALPHA, rate_interval
 from pytest_vibeserve.stopping import EFFORTS, Effort, effort_beside
 from pytest_vibeserve.target import Objective
@@ -107,9 +108,14 @@ class Evaluator:
         self._bench.record(found)
         return found.conclusion == "better"
 
+    @cached_property
+    def _roofline(self) -> Roofline | None:
+        return roofline(self._bench.target, self._bench.contract.model)
+
     def _judged(self, load: Load, blocks: Sequence[Block], cpu_s: float | None) -> None:
-        self._integrity(self._run(load, blocks, cpu_s))
-        self._measurements(load, blocks)
+        run = self._run(load, blocks, cpu_s)
+        self._integrity(run)
+        self._measurements(run)
         self._observe(load, blocks, cpu_s)
 
     def _repeat(self, turns: Repeats | Contest, rounds: int) -> float | None:
@@ -145,12 +151,16 @@ class Evaluator:
         return Run(load, tuple(blocks), cpu_s, after, work)
 
     def _integrity(self, run: Run) -> None:
-        checks = [*traffic_checks(run, self._bench.target), self._memory(run.load)]
+        target = self._bench.target
+        checks = [*traffic_checks(run, target), believed(run, target, self._roofline), self._memory(run.load)]
         for check in checks:
             self._bench.record(check)
         broken = next((check for check in checks if check.result == "fail"), None)
         if broken:
             raise ContractBroken(f"{broken.name}: {broken.detail}; {broken.example}")
+        doubted = next((check for check in checks if check.result == "inconclusive"), None)
+        if doubted:
+            raise Inconclusive(f"{doubted.name}: {doubted.detail}")
         self._judge.examine(run.answers)
 
     def _memory(self, load: Load) -> Check:
@@ -161,28 +171,27 @@ class Evaluator:
             unit="GiB", detail=f"{load.name}: {used:.2f} GiB resident",
         )  # fmt: skip
 
-    def _measurements(self, load: Load, blocks: Sequence[Block]) -> None:
-        target = self._bench.target
-        for distribution in distributions(load.name, blocks):
+    def _measurements(self, run: Run) -> None:
+        for distribution in distributions(run.name, run.blocks):
             self._bench.record(distribution)
-        for objective in target.objective:
-            if objective.load == load.name:
-                self._bench.record(self._measurement(objective, load, blocks))
+        for objective in self._bench.target.objective:
+            if objective.load == run.name:
+                self._bench.record(self._measurement(objective, run))
 
-    def _measurement(self, objective: Objective, load: Load, blocks: Sequence[Block]) -> Measurement:
-        samples = tuple(measure(objective.metric, block) for block in blocks)
+    def _measurement(self, objective: Objective, run: Run) -> Measurement:
+        samples = tuple(measure(objective.metric, block) for block in run.blocks)
         interval = rate_interval(samples)
-        bound = ceiling(self._bench.target, objective.metric, load, self._bench.contract.model)
+        bound = self._roofline.bound(objective.metric, run) if self._roofline else None
         if bound:
             self._bench.record(bound)
         share = share_of(interval.value, bound, objective.direction) if bound else None
         found = Measurement(
-            metric=objective.metric, load=load.name, value=interval.value, low=interval.low, high=interval.high,
+            metric=objective.metric, load=run.name, value=interval.value, low=interval.low, high=interval.high,
             unit=objective.unit, direction=objective.direction, samples=samples, ceiling_share=share,
             headline=objective == self._bench.target.headline,
         )  # fmt: skip
         if self._benchmark is not None:
-            self._benchmark.extra_info[f"{objective.metric}@{load.name}"] = interval.value
+            self._benchmark.extra_info[f"{objective.metric}@{run.name}"] = interval.value
         if objective.bound is not None:
             self._bench.record(bound_check(objective, found))
         return found
