@@ -29,6 +29,9 @@ The rates are the best of several runs of a library's own product and sum: other
 a CPU's clock and its other users may have changed between a measurement of the one and of the other.
 """
 
+MOMENT_S = 1e-9
+"""What took no time at all is held to have taken this."""
+
 COUNTS = {"request_throughput": "req/s", "goodput": "req/s", "output_throughput": "tok/s"}
 
 
@@ -71,13 +74,16 @@ class Roofline:
         for block in run.blocks:
             asked = [self.needs.of(run, answer) for answer in block.answers if not answer.fault]
             least = self._together(asked, run.load.concurrency, reads=reads and run.load.arrival == "closed")
-            yield least / max(block.wall_s, 1e-6), "a block"
+            yield least / max(block.wall_s, MOMENT_S), "a block"
         for answer, need in self._asked(run):
             took_s = answer.done_s - max(answer.sent_s, answer.asked_s)
             whole = self.alone(need) if reads else self._arithmetic_s(need.operations)
-            yield whole / max(took_s, 1e-6), "an answer"
+            yield whole / max(took_s, MOMENT_S), "an answer"
             if answer.is_streamed and answer.events and need.first:
-                yield self._arithmetic_s(need.first) / max(answer.events[0].at_s - answer.sent_s, 1e-6), "a first token"
+                yield (
+                    self._arithmetic_s(need.first) / max(answer.events[0].at_s - answer.sent_s, MOMENT_S),
+                    "a first token",
+                )
 
     def _rate(self, metric: str, run: Run) -> float:
         if run.load.arrival != "closed":
