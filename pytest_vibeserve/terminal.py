@@ -41,7 +41,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"{'against':<10} {_comparison(report.comparison)}"
     for ceiling in report.ceilings:
         if report.headline and (ceiling.metric, ceiling.load) == (report.headline.metric, report.headline.load):
-            yield f"ceiling    {ceiling.value:,.0f} {ceiling.unit}: {ceiling.derivation}"
+            yield f"ceiling    {_number(ceiling.value)} {ceiling.unit}: {ceiling.derivation}"
     yield from _hints(report)
     yield f"seed       sha256 {report.seed.commitment[:16]}... was committed to before the run"
     yield f"again      {report.command}"
@@ -55,7 +55,7 @@ def markdown(report: Report) -> str:
     if report.measurements:
         rows += ["| metric | load | value | 95 % interval | share of ceiling |", "|---|---|---|---|---|"]
         for found in sorted(report.measurements, key=lambda m: not m.headline):
-            share = f"{found.ceiling_share:.0%}" if found.ceiling_share is not None else ""
+            share = _percent(found.ceiling_share) if found.ceiling_share is not None else ""
             name = f"**{found.metric}**" if found.headline else found.metric
             interval = f"{_number(found.low)} to {_number(found.high)}"
             rows.append(f"| {name} | {found.load} | {_number(found.value)} {found.unit} | {interval} | {share} |")
@@ -79,7 +79,7 @@ def _check(check: Check) -> str:
 
 
 def _measurement(found: Measurement) -> str:
-    share = f", {found.ceiling_share:.0%} of the ceiling" if found.ceiling_share is not None else ""
+    share = f", {_percent(found.ceiling_share)} of the ceiling" if found.ceiling_share is not None else ""
     interval = f"[{_number(found.low)}, {_number(found.high)}]"
     return f"{found.metric} at {found.load}: {_number(found.value)} {found.unit} {interval}{share}"
 
@@ -122,6 +122,10 @@ def _insight(found: Insight) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def _cell(text: str) -> str:

@@ -79,6 +79,12 @@ def test_the_headline_comes_before_other_measurements() -> None:
     assert told.index(headline) < told.index("ttft_p50 at c1: 12.3 ms [11, 14]")
 
 
+def test_a_small_share_of_the_ceiling_is_not_rounded_away() -> None:
+    report = a_report(measurements=(HEADLINE.model_copy(update={"ceiling_share": 0.00066}),))
+    assert "0.066% of the ceiling" in text(report)
+    assert "| 0.066% |" in markdown(report)
+
+
 def test_the_three_largest_hints_are_shown() -> None:
     hints = tuple(Hint(name=f"hint-{value}", value=value, text="text") for value in (1.0, 4.0, 2.0, 3.0))
     told = text(a_report(hints=hints))
