@@ -196,50 +196,6 @@ def test_the_noise_is_that_of_one_block() -> None:
     assert gains.noise == pytest.approx(0.03, rel=0.1)
 
 
-def after(found: list[Quad], alpha: float = ALPHA) -> GainSequence:
-    """What is known after these quads."""
-    gains = GainSequence(alpha)
-    for one in found:
-        gains.add(one)
-    return gains
-
-
-def test_a_block_that_served_nothing_among_others_leaves_open_whether_it_is_a_gain() -> None:
-    gains = after([*quads(1.5, 0.01, random.Random(11), 2), quad((0.0, 1.5), (1.0, 1.0))])
-    assert gains.gain.low == 0.0
-    assert gains.conclusion() == "no difference shown"
-    assert gains.noise == math.inf
-
-
-def test_a_candidate_that_never_serves_anything_is_worse_and_one_that_does_beside_such_is_better() -> None:
-    nothing, something = (0.0, 0.0), (100.0, 101.0)
-    worse, better = after([quad(nothing, something)] * 6), after([quad(something, nothing)] * 6)
-    assert (worse.conclusion(), worse.gain) == ("worse", Interval(0.0, 0.0, 0.0))
-    assert (better.conclusion(), better.gain.low) == ("better", math.inf)
-    assert after([quad(something, nothing)] * 2).conclusion() == "no difference shown"
-
-
-def test_arms_that_both_serve_nothing_are_not_told_apart_and_given_up() -> None:
-    gains = after([quad((0.0, 0.0), (0.0, 0.0))] * 13, 0.001)
-    assert gains.gain == Interval(1.0, 0.0, math.inf)
-    assert gains.is_futile(16)
-    assert not after([quad((0.0, 0.0), (1.0, 1.0))] * 3, 0.001).is_futile(16)
-
-
-def test_a_candidate_that_serves_nothing_now_and_then_is_never_better_for_its_other_blocks() -> None:
-    draws = random.Random(12)
-    found = [quad((draws.choice((0.0, 1.3)), 1.3), (1.0, 1.0)) for _ in range(16)]
-    assert any(math.isnan(one.effect) for one in found[:4])
-    assert after(found).conclusion() == "no difference shown"
-
-
-def test_the_ratio_of_a_quad_without_logarithms_is_that_of_its_sums() -> None:
-    assert quad((0.0, 3.0), (2.0, 4.0)).ratio == pytest.approx(0.5)
-    assert quad((3.0, 3.0), (0.0, 0.0)).ratio == math.inf
-    assert math.isnan(quad((0.0, 0.0), (0.0, 0.0)).ratio)
-    assert quad((2.0, 8.0), (1.0, 1.0)).ratio == pytest.approx(4.0)
-
-
 def test_without_a_quad_nothing_is_said() -> None:
     assert GainSequence().gain == Interval(1.0, 0.0, math.inf)
     assert not GainSequence().is_futile(5)
