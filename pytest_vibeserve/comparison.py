@@ -146,11 +146,21 @@ class Contest:
             unsteady=PAIRS_A_QUAD * (len(kept) - len(steady)) if self._tally.takes_all else 0,
             baseline_value=rate_interval(theirs).value if theirs else math.nan,
             candidate_value=rate_interval(mine).value if mine else math.nan,
-            ratios=tuple(math.exp(quad(*_values(headline, found)).effect) for found in kept),
+            ratios=tuple(quad(*_values(headline, found)).ratio for found in kept),
             confidence=1 - 2 * self._rule.alpha, noise=gains_seen.noise, ended=self.ended or "pairs spent",
             conditions=_conditions(self._quads), objectives=tuple(found for found, _ in gains),
             relation=relation([interval for _, interval in gains]),
+            relation_here=relation([interval for _, interval in gains]),
         )  # fmt: skip
+
+
+def whole(found: Comparison, beside: Sequence[Comparison], loads: Sequence[str]) -> Comparison:
+    """The headline's comparison with what was found at other loads, of all `loads` that have objectives."""
+    gains = (*found.objectives, *(gain for other in beside for gain in other.objectives))
+    seen = {found.load, *(other.load for other in beside)}
+    related = relation([Interval(gain.gain, gain.low, gain.high) for gain in gains])
+    left = tuple(load for load in dict.fromkeys(loads) if load not in seen)
+    return found.model_copy(update={"objectives": gains, "relation": related, "not_compared": left})
 
 
 def _less(after: float | None, before: float | None) -> float | None:
@@ -170,7 +180,7 @@ def _gain(objective: Objective, kept: Sequence[_Quad], alpha: float) -> tuple[Ga
         gains.add(quad(*_values(objective, found)))
     interval = gains.gain
     told = Gain(
-        metric=objective.metric, gain=interval.value, low=interval.low, high=interval.high,
+        metric=objective.metric, load=objective.load, gain=interval.value, low=interval.low, high=interval.high,
         conclusion=gains.conclusion(),
     )  # fmt: skip
     return told, interval

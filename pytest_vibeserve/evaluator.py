@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.blocks import REPEATS, Repeats, Runner
-from pytest_vibeserve.ceiling import ceiling, cost, share_of, step_floor_s
+from pytest_vibeserve.ceiling import cost, share_of, step_floor_s
 from pytest_vibeserve.comparison import PAIRS_A_QUAD, Contest, Names, Rule
 from pytest_vibeserve.distributions import distributions
-from pytest_vibeserve.errors import ContractBroken
+from pytest_vibeserve.errors import ContractBroken, Inconclusive
 from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block, measure
@@ -22,8 +22,9 @@ from pytest_vibeserve.modalities import Judging
 from pytest_vibeserve.profiler import Observation, hints
 from pytest_vibeserve.profiling import insight
 from pytest_vibeserve.report import Check, Measurement, Result
+from pytest_vibeserve.roofline import Roofline, believed, roofline
 from pytest_vibeserve.statistics import ALPHA, rate_interval
-from pytest_vibeserve.stopping import EFFORTS
+from pytest_vibeserve.stopping import EFFORTS, Effort, effort_beside
 from pytest_vibeserve.target import Objective
 
 
@@ -68,8 +69,9 @@ class Evaluator:
         """Measure one load; whether nothing speaks against the candidate as the next one to go on from."""
         if self._rival:
             self._rival.bench.server.pause()
-        if self._rival and load.name == self._bench.target.headline.load:
-            return self._compared(load, self._rival)
+        effort = self._effort(load) if self._rival else None
+        if self._rival and effort:
+            return self._compared(load, self._rival, effort)
         runner = Runner(self._bench, load)
         runner.warm_up()
         repeats = Repeats(runner, REPEATS[self._bench.depth])
@@ -77,17 +79,25 @@ class Evaluator:
         self._judged(load, repeats.blocks, cpu_s)
         return True
 
-    def _compared(self, load: Load, rival: Rival) -> bool:
+    def _effort(self, load: Load) -> Effort | None:
+        """How much to compare at a load: fully at the headline's, briefly at others in a full gate, else not at all."""
+        target, depth = self._bench.target, self._bench.depth
+        left_s = self._bench.contract.deadline - time.monotonic()
+        if load.name == target.headline.load:
+            # What is left of the gate's time is for the other loads and the audit of all answers too.
+            return replace(EFFORTS[depth], seconds=min(EFFORTS[depth].seconds, left_s / 2))
+        if depth != "full" or all(objective.load != load.name for objective in target.objective):
+            return None
+        spoken_s = target.speech.seconds[1] if load.arrival == "streams" else 0.0
+        return effort_beside(max(load.full_s / REPEATS[depth], spoken_s), target.limits.wall_s, left_s)
+
+    def _compared(self, load: Load, rival: Rival, effort: Effort) -> bool:
         """Measured in turns with the rival, each asleep while the other serves."""
         ours = Runner(self._bench, load, pausing=True)
         theirs = Runner(rival.bench, load, pausing=True, rival=rival.name)
         ours.warm_up()
         theirs.warm_up()
-        target, effort = self._bench.target, EFFORTS[self._bench.depth]
-        # What is left of the gate's time is for the other loads and the audit of all answers too.
-        left_s = (self._bench.contract.deadline - time.monotonic()) / 2
-        effort = replace(effort, seconds=min(effort.seconds, left_s))
-        objectives = (target.headline, *(o for o in target.objective[1:] if o.load == load.name))
+        objectives = tuple(o for o in self._bench.target.objective if o.load == load.name)
         rule = Rule(objectives, rival.alpha, effort)
         contest = Contest(ours, theirs, rule, self._bench.draws("order of blocks"))
         cpu_s = self._repeat(contest, PAIRS_A_QUAD * effort.least)
@@ -98,9 +108,14 @@ class Evaluator:
         self._bench.record(found)
         return found.conclusion == "better"
 
+    @cached_property
+    def _roofline(self) -> Roofline | None:
+        return roofline(self._bench.target, self._bench.contract.model)
+
     def _judged(self, load: Load, blocks: Sequence[Block], cpu_s: float | None) -> None:
-        self._integrity(self._run(load, blocks, cpu_s))
-        self._measurements(load, blocks)
+        run = self._run(load, blocks, cpu_s)
+        self._integrity(run)
+        self._measurements(run)
         self._observe(load, blocks, cpu_s)
 
     def _repeat(self, turns: Repeats | Contest, rounds: int) -> float | None:
@@ -136,12 +151,16 @@ class Evaluator:
         return Run(load, tuple(blocks), cpu_s, after, work)
 
     def _integrity(self, run: Run) -> None:
-        checks = [*traffic_checks(run, self._bench.target), self._memory(run.load)]
+        target = self._bench.target
+        checks = [*traffic_checks(run, target), believed(run, target, self._roofline), self._memory(run.load)]
         for check in checks:
             self._bench.record(check)
         broken = next((check for check in checks if check.result == "fail"), None)
         if broken:
             raise ContractBroken(f"{broken.name}: {broken.detail}; {broken.example}")
+        doubted = next((check for check in checks if check.result == "inconclusive"), None)
+        if doubted:
+            raise Inconclusive(f"{doubted.name}: {doubted.detail}")
         self._judge.examine(run.answers)
 
     def _memory(self, load: Load) -> Check:
@@ -152,28 +171,27 @@ class Evaluator:
             unit="GiB", detail=f"{load.name}: {used:.2f} GiB resident",
         )  # fmt: skip
 
-    def _measurements(self, load: Load, blocks: Sequence[Block]) -> None:
-        target = self._bench.target
-        for distribution in distributions(load.name, blocks):
+    def _measurements(self, run: Run) -> None:
+        for distribution in distributions(run.name, run.blocks):
             self._bench.record(distribution)
-        for objective in target.objective:
-            if objective.load == load.name:
-                self._bench.record(self._measurement(objective, load, blocks))
+        for objective in self._bench.target.objective:
+            if objective.load == run.name:
+                self._bench.record(self._measurement(objective, run))
 
-    def _measurement(self, objective: Objective, load: Load, blocks: Sequence[Block]) -> Measurement:
-        samples = tuple(measure(objective.metric, block) for block in blocks)
+    def _measurement(self, objective: Objective, run: Run) -> Measurement:
+        samples = tuple(measure(objective.metric, block) for block in run.blocks)
         interval = rate_interval(samples)
-        bound = ceiling(self._bench.target, objective.metric, load, self._bench.contract.model)
+        bound = self._roofline.bound(objective.metric, run) if self._roofline else None
         if bound:
             self._bench.record(bound)
         share = share_of(interval.value, bound, objective.direction) if bound else None
         found = Measurement(
-            metric=objective.metric, load=load.name, value=interval.value, low=interval.low, high=interval.high,
+            metric=objective.metric, load=run.name, value=interval.value, low=interval.low, high=interval.high,
             unit=objective.unit, direction=objective.direction, samples=samples, ceiling_share=share,
             headline=objective == self._bench.target.headline,
         )  # fmt: skip
         if self._benchmark is not None:
-            self._benchmark.extra_info[f"{objective.metric}@{load.name}"] = interval.value
+            self._benchmark.extra_info[f"{objective.metric}@{run.name}"] = interval.value
         if objective.bound is not None:
             self._bench.record(bound_check(objective, found))
         return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_vibeserve import terminal
 from pytest_vibeserve.errors import InfrastructureError
-from pytest_vibeserve.report import Measurement, Report, write_atomically
+from pytest_vibeserve.report import Gain, Report, write_atomically
 from pytest_vibeserve.settings import Settings
+from pytest_vibeserve.statistics import Interval
 
 DIRECTIONS = {"bigger": "max", "smaller": "min"}
 """What github-action-benchmark calls a direction: a file of it holds metrics of one direction only."""
@@ -35,38 +36,50 @@ def direction_file(file: Path, direction: str) -> Path:
 def bencher(report: Report) -> str:
     """Bencher Metric Format: a benchmark for each load, a measure for each metric, with the interval where it is known.
 
-    A comparison is a benchmark of its own, named after the baseline.
+    A comparison is a benchmark of its own at each load, named after the baseline, with a measure for each objective.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for one in report.measurements:
         if math.isfinite(one.value):
             measures = found.setdefault(f"{_target(report)}/{one.load}", {})
             measures[one.metric] = _limits(one.value, one.low, one.high)
-    compared = report.comparison
-    if compared and math.isfinite(compared.gain):
-        name = f"{_target(report)}/{compared.load} against {compared.baseline}"
-        found[name] = {f"{compared.metric}_gain": _limits(compared.gain, compared.low, compared.high)}
-    return json.dumps(found, indent=1) + "\n"
+    for name, gain in _gains(report):
+        found.setdefault(name, {})[f"{gain.metric}_gain"] = _limits(gain.gain, gain.low, gain.high)
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def github_benchmark(report: Report, direction: str) -> str:
-    """github-action-benchmark's custom format for one direction; `range` is the interval's larger half."""
-    wanted = [one for one in report.measurements if one.direction == DIRECTIONS[direction]]
-    return json.dumps(list(_entries(report, wanted)), indent=1) + "\n"
+    """github-action-benchmark's custom format for one direction; `range` is the interval's larger half.
+
+    More is better of every gain over a baseline.
+    """
+    entries = [
+        _entry(report, f"{_target(report)}/{one.load}/{one.metric}", Interval(one.value, one.low, one.high), one.unit)
+        for one in report.measurements
+        if one.direction == DIRECTIONS[direction] and math.isfinite(one.value)
+    ]
+    for name, gain in _gains(report) if DIRECTIONS[direction] == "max" else ():
+        entries.append(_entry(report, f"{name}/{gain.metric}_gain", Interval(gain.gain, gain.low, gain.high), "x"))
+    return json.dumps(entries, indent=1, allow_nan=False) + "\n"
 
 
-def _entries(report: Report, measurements: Iterable[Measurement]) -> Iterable[dict[str, str | float]]:
-    for one in measurements:
-        if not math.isfinite(one.value):
-            continue
-        entry: dict[str, str | float] = {
-            "name": f"{_target(report)}/{one.load}/{one.metric}",
-            "value": one.value,
-            "unit": one.unit,
-            "extra": f"{report.verdict.outcome}, tree {report.candidate.tree[:12]}, {report.environment.cpu}",
-        }
-        half = max(one.high - one.value, one.value - one.low)
-        yield entry | ({"range": f"± {half:.4g}"} if math.isfinite(half) else {})
+def _gains(report: Report) -> Iterator[tuple[str, Gain]]:
+    """Every gain over the baseline that is a number, under its benchmark's name."""
+    compared = report.comparison
+    for gain in compared.objectives if compared else ():
+        if compared and math.isfinite(gain.gain):
+            yield f"{_target(report)}/{gain.load or compared.load} against {compared.baseline}", gain
+
+
+def _entry(report: Report, name: str, found: Interval, unit: str) -> dict[str, str | float]:
+    half = max(found.high - found.value, found.value - found.low)
+    entry: dict[str, str | float] = {
+        "name": name,
+        "value": found.value,
+        "unit": unit,
+        "extra": f"{report.verdict.outcome}, tree {report.candidate.tree[:12]}, {report.environment.cpu}",
+    }
+    return entry | ({"range": f"± {half:.4g}"} if math.isfinite(half) else {})
 
 
 def _target(report: Report) -> str:

@@ -230,8 +230,10 @@ class Gate:
             xml.add_global_property(name, f"{found.value:.6g} {found.unit}")
             xml.add_global_property(f"{name}.interval", f"{found.low:.6g} to {found.high:.6g} {found.unit}")
         if compared := report.comparison:
-            gain = f"{compared.gain:.4g} [{compared.low:.4g}, {compared.high:.4g}] {compared.conclusion}"
-            xml.add_global_property(f"vibeserve.{compared.metric}@{compared.load}.gain", gain)
+            for one in compared.objectives:
+                name = f"vibeserve.{one.metric}@{one.load or compared.load}.gain"
+                told = f"{one.gain:.4g} [{one.low:.4g}, {one.high:.4g}] {one.conclusion}"
+                xml.add_global_property(name, told)
 
     def _report(self, isolation: str) -> Report:
         folder = self.settings.candidate

@@ -17,10 +17,19 @@ _GPU_BUFFER = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Bytes read per second, and operations per second in matrix products, whichever precision is the fastest."""
+    """Bytes read per second, and operations per second in matrix products, whichever precision is the fastest.
+
+    They are those of one of its `devices`.
+    """
 
     bytes_per_s: float
     operations_per_s: float
+    devices: int = 1
+
+    def best(self, other: Machine) -> Machine:
+        """The better of two measurements of each."""
+        fastest = max(self.operations_per_s, other.operations_per_s)
+        return Machine(max(self.bytes_per_s, other.bytes_per_s), fastest, max(self.devices, other.devices))
 
 
 def machine(backend: str = "cpu", working_set: int = LARGEST_BUFFER) -> Machine:
@@ -29,9 +38,16 @@ def machine(backend: str = "cpu", working_set: int = LARGEST_BUFFER) -> Machine:
     What fits a cache is read at the cache's speed, by a server too: the size of the model's weights is the one to ask.
     UsageError when the backend's library or device is not there.
     """
-    size = 1 << max(LEAST_BUFFER, min(working_set, LARGEST_BUFFER)).bit_length() - 1
-    rates = {"cpu": _cpu, "cuda": _cuda, "metal": _metal}
-    return rates[backend](size)
+    return RATES[backend](_buffer(working_set))
+
+
+def measured_again(backend: str, working_set: int) -> Machine:
+    """The same, measured anew."""
+    return RATES[backend].__wrapped__(_buffer(working_set))
+
+
+def _buffer(working_set: int) -> int:
+    return 1 << max(LEAST_BUFFER, min(working_set, LARGEST_BUFFER)).bit_length() - 1
 
 
 @cache
@@ -67,7 +83,7 @@ def _cuda(_size: int) -> Machine:
         torch.cuda.synchronize()
 
     size = buffer.numel() * buffer.element_size()
-    return Machine(size / _best(read, 5), 2 * _GPU_SIDE**3 / _best(product, 5))
+    return Machine(size / _best(read, 5), 2 * _GPU_SIDE**3 / _best(product, 5), torch.cuda.device_count())
 
 
 @cache
@@ -81,6 +97,9 @@ def _metal(size: int) -> Machine:
     read = _best(lambda: mx.eval(buffer.sum()), 5)
     product = _best(lambda: mx.eval(square @ square), 5)
     return Machine(size / read, 2 * (_GPU_SIDE // 2) ** 3 / product)
+
+
+RATES = {"cpu": _cpu, "cuda": _cuda, "metal": _metal}
 
 
 def _best(work: Callable[[], object], repeats: int) -> float:

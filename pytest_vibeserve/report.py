@@ -16,6 +16,7 @@ from pytest_vibeserve.insight import Insight
 
 SCHEMA = 1
 Result = Literal["pass", "fail", "inconclusive", "skip"]
+Relation = Literal["dominates", "dominated", "incomparable", "not shown"]
 OutcomeName = Literal["accepted", "rejected", "inconclusive", "infrastructure", "nothing"]
 EXITS: dict[OutcomeName, ExitCode] = {
     "accepted": ExitCode.ACCEPTED,
@@ -94,6 +95,7 @@ class Gain(_Record):
     """Candidate against baseline on one objective: a ratio with its interval, above 1 is better."""
 
     metric: str
+    load: str = Field(default="", description="the load that it is at; empty in older reports: the comparison's own")
     gain: float
     low: float
     high: float
@@ -133,8 +135,42 @@ class Comparison(_Record):
     unsteady: int = Field(default=0, description="pairs that count although it was not: most of the first were such")
     ended: Literal["decided", "out of reach", "pairs spent", "time spent"] = "pairs spent"
     conditions: Conditions | None = None
-    objectives: tuple[Gain, ...] = Field(default=(), description="every objective at this load, the headline first")
-    relation: Literal["dominates", "dominated", "incomparable", "not shown"] | None = None
+    objectives: tuple[Gain, ...] = Field(
+        default=(), description="every objective that was compared, the headline first, those of other loads last"
+    )
+    relation: Relation | None = Field(default=None, description="by all objectives that were compared")
+    relation_here: Relation | None = Field(default=None, description="by those at the comparison's own load only")
+    not_compared: tuple[str, ...] = Field(default=(), description="loads with objectives that nothing is said of")
+
+    @property
+    def standing(self) -> str:
+        """Which of the two dominates, on how many objectives at which loads, and where nothing was compared.
+
+        Empty where the headline is the only objective of the target.
+        """
+        loads = dict.fromkeys(gain.load or self.load for gain in self.objectives)
+        here = sum((gain.load or self.load) == self.load for gain in self.objectives)
+        others = [load for load in loads if load != self.load]
+        if here <= 1 and not others and not self.not_compared:
+            return ""
+        said = [f"{_stands(self.relation_here or self.relation)} at {self.load} ({_counted(here)})"]
+        if others:
+            said.append(f"{_stands(self.relation)} with {', '.join(others)} ({_counted(len(self.objectives))})")
+        if self.not_compared:
+            said.append(f"{', '.join(self.not_compared)} not compared")
+        return "; ".join(said)
+
+    def on(self, metric: str, load: str) -> Gain | None:
+        """The gain on one objective; None where it was not compared."""
+        return next((g for g in self.objectives if (g.metric, g.load or self.load) == (metric, load)), None)
+
+
+def _stands(found: Relation | None) -> str:
+    return "neither is shown to dominate" if found in (None, "not shown") else str(found)
+
+
+def _counted(objectives: int) -> str:
+    return f"{objectives} objective{'s' if objectives != 1 else ''}"
 
 
 class TargetPart(_Record):
@@ -201,6 +237,7 @@ class Report(_Record):
     verdict: Verdict
     measurements: tuple[Measurement, ...] = ()
     comparison: Comparison | None = None
+    beside: tuple[Comparison, ...] = Field(default=(), description="short comparisons at the other loads")
     distributions: tuple[Distribution, ...] = ()
     hints: tuple[Hint, ...] = ()
     insight: Insight | None = Field(default=None, description="of the profiled pass, which is apart from all measured")

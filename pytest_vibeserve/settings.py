@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.candidate import load_candidate
+from pytest_vibeserve.errors import CandidateFailure, UsageError
 from pytest_vibeserve.hardware import require_hardware
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.statistics import ALPHA
@@ -88,7 +89,7 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
         target=target,
         candidate=_folder(base, candidate, target) if candidate else None,
         url=url,
-        baseline=_folder(base, option("baseline"), target) if option("baseline") else None,
+        baseline=_baseline(base, option("baseline"), target) if option("baseline") else None,
         depth=cast("Literal['quick', 'full']", depth),
         report=base / (option("report") or "report.json"),
         markdown=base / markdown if markdown else None,
@@ -152,6 +153,16 @@ def _folder(base: Path, given: str, target: Target) -> Path:
     if given in own and own[given].is_dir():
         return own[given]
     raise UsageError(f"there is no folder {given!r}; give a path, or one of {target.name}'s own: {nearest(given, own)}")
+
+
+def _baseline(base: Path, given: str, target: Target) -> Path:
+    """Its folder; UsageError where it cannot be started at all, minutes before anybody would start it."""
+    folder = _folder(base, given, target)
+    try:
+        load_candidate(folder)
+    except CandidateFailure as failure:
+        raise UsageError(f"--vibeserve-baseline {given}: {failure.message}") from None
+    return folder
 
 
 def _shown(target: Target) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_vibeserve import separation
+
 Conclusion = Literal["better", "worse", "no difference shown"]
 Relation = Literal["dominates", "dominated", "incomparable", "not shown"]
 
@@ -45,21 +47,28 @@ class Quad:
 
     With independent noise of one size in the four blocks all three have its variance and are independent; a drift over
     the quad leaves the effect alone and widens the contrasts, so that it costs sharpness and never validity.
+    Without a logarithm (a block served nothing) they are NaN; `ratios` and `sums`, of ours and of theirs, are there.
     """
 
     effect: float
     noise: tuple[float, float]
+    ratios: tuple[float, float]
+    sums: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """Ours to theirs: of geometric means, or of sums where some block has no logarithm."""
+        return _quotient(*self.sums) if math.isnan(self.effect) else math.exp(self.effect)
 
 
 def quad(ours: tuple[float, float], theirs: tuple[float, float]) -> Quad:
-    """The quad of four values, two blocks of each arm; `effect` is the log ratio of ours to theirs.
-
-    A value that has no logarithm (nothing was served, or for ever) makes it NaN.
-    """
+    """The quad of four values, two blocks of each arm; `effect` is the log ratio of ours to theirs."""
+    apart, sums = separation.ratios(ours, theirs), (sum(ours), sum(theirs))
     if not all(0 < value < math.inf for value in (*ours, *theirs)):
-        return Quad(math.nan, (math.nan, math.nan))
+        return Quad(math.nan, (math.nan, math.nan), apart, sums)
     a, b = (math.log(ours[0]), math.log(ours[1])), (math.log(theirs[0]), math.log(theirs[1]))
-    return Quad((a[0] + a[1] - b[0] - b[1]) / 2, ((a[0] - a[1]) / math.sqrt(2), (b[0] - b[1]) / math.sqrt(2)))
+    noise = ((a[0] - a[1]) / math.sqrt(2), (b[0] - b[1]) / math.sqrt(2))
+    return Quad((a[0] + a[1] - b[0] - b[1]) / 2, noise, apart, sums)
 
 
 def orders(draws: random.Random) -> Iterator[str]:
@@ -92,9 +101,13 @@ def mean_interval(samples: Sequence[float]) -> Interval:
 
 
 def rate_interval(samples: Sequence[float]) -> Interval:
-    """Geometric mean of positive repeats with Student's interval on the log scale; never below zero."""
+    """Geometric mean of repeats with Student's interval on the log scale; never below zero.
+
+    Where some repeat is zero there is no such scale: the arithmetic mean with Student's interval, cut off at zero.
+    """
     if any(sample <= 0 for sample in samples):
-        return Interval(math.fsum(samples) / len(samples), 0.0, math.inf)
+        plain = mean_interval(samples)
+        return Interval(plain.value, max(0.0, plain.low), plain.high)
     logs = mean_interval([math.log(sample) for sample in samples])
     high = math.exp(logs.high) if logs.high < 700 else math.inf
     return Interval(math.exp(logs.value), math.exp(logs.low), high)
@@ -111,6 +124,10 @@ class GainSequence:
     by Ville's inequality with probability 2 alpha at most over all n, half of it on each side.  The first two quads
     cannot tell a difference from an oscillation of the machine in step with them (see `orders`): their intervals are
     wider by what that may do.
+
+    From the first quad without a logarithm on (a block served nothing, or for ever) the interval is that of
+    `separation`, over all quads and at half of alpha: an effect whose logarithm is missing in some quads cannot be
+    told from the others alone.
     """
 
     def __init__(self, alpha: float = ALPHA) -> None:
@@ -118,17 +135,16 @@ class GainSequence:
         self.alpha = alpha
         self._quads: list[Quad] = []
         self._low, self._high = -math.inf, math.inf
-        self._is_open = False
+        self._has_logarithms = True
 
     def __len__(self) -> int:
         return len(self._quads)
 
     def add(self, found: Quad) -> None:
-        """Take in one quad; the interval is the intersection of all looks, open for good after one without a number."""
+        """Take in one quad; the interval is the intersection of all looks."""
         self._quads.append(found)
-        if math.isnan(found.effect):
-            self._is_open = True
-        if self._is_open:
+        self._has_logarithms = self._has_logarithms and not math.isnan(found.effect)
+        if not self._has_logarithms:
             return
         centre, half = self._centre(), self.half_width(len(self._quads))
         half += math.log(OSCILLATION) if len(self._quads) <= EARLY_QUADS else 0.0
@@ -145,15 +161,22 @@ class GainSequence:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of one block's logarithm, from equal-arm contrasts and the scatter of effects."""
+        """Standard deviation of one block's logarithm, from equal-arm contrasts and the scatter of effects.
+
+        Infinite where a block has no logarithm.
+        """
+        if not self._has_logarithms:
+            return math.inf
         degrees = 3 * len(self._quads) - 1
         return math.sqrt(self._squares() / degrees) if degrees > 0 else math.inf
 
     @property
     def gain(self) -> Interval:
         """The gain as a ratio with its interval of confidence 1 - 2 alpha; without a quad it is open."""
-        if self._is_open or not self._quads:
+        if not self._quads:
             return Interval(1.0, 0.0, math.inf)
+        if not self._has_logarithms:
+            return self._separated()
         # Looks that contradict each other leave nothing: then nothing is claimed.
         low, high = (self._low, self._high) if self._low <= self._high else (-math.inf, math.inf)
         centre = min(max(self._centre(), low), high)
@@ -168,9 +191,22 @@ class GainSequence:
 
         Giving up early can only lose a true difference, never claim a false one.
         """
+        if not self._has_logarithms:
+            return not self._may_separate(most)
         reach = 2 * self.noise / math.sqrt(max(1, len(self._quads)))
         half, least = self.half_width(most), math.log1p(MINIMUM_EFFECT)
         return abs(self._centre()) + reach - half < least if self._quads else False
+
+    def _separated(self) -> Interval:
+        low, high = separation.bounds([one.ratios for one in self._quads], self.alpha / 2)
+        found = _quotient(*(math.fsum(arm) for arm in zip(*(one.sums for one in self._quads), strict=True)))
+        return Interval(min(max(1.0 if math.isnan(found) else found, low), high), low, high)
+
+    def _may_separate(self, most: int) -> bool:
+        """Whether something could be said after `most` quads if all that are to come stand apart one way."""
+        least, most_seen = min(one.ratios[0] for one in self._quads), max(one.ratios[1] for one in self._quads)
+        is_apart = least > 1 + MINIMUM_EFFECT or most_seen < 1 / (1 + MINIMUM_EFFECT)
+        return is_apart and separation.is_enough(most, self.alpha / 2)
 
     def _centre(self) -> float:
         return sum(found.effect for found in self._quads) / len(self._quads)
@@ -178,6 +214,10 @@ class GainSequence:
     def _squares(self) -> float:
         centre = self._centre()
         return sum((q.effect - centre) ** 2 + q.noise[0] ** 2 + q.noise[1] ** 2 for q in self._quads)
+
+
+def _quotient(ours: float, theirs: float) -> float:
+    return ours / theirs if theirs else math.inf if ours else math.nan
 
 
 def conclusion(gain: Interval, minimum_effect: float = MINIMUM_EFFECT) -> Conclusion:

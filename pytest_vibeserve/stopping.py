@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_vibeserve.statistics import GainSequence, Quad
 
 Ended = Literal["decided", "out of reach", "pairs spent", "time spent"]
+BLOCKS_A_QUAD = 4
 BEFORE_GIVING_UP = 3
 """Quads from which on the noise is known well enough to say that no difference is within reach."""
 
@@ -22,6 +23,16 @@ class Effort:
 
 
 EFFORTS = {"quick": Effort(2, 16, 45.0), "full": Effort(3, 24, 300.0)}
+BESIDE = Effort(3, 6, 300.0)
+"""At a load beside the headline's, in a full gate: enough to see a loss there, and a large gain."""
+BESIDE_SHARE = 0.1
+"""Share of the time of one gate that it may take; where its least number of quads needs more, there is none."""
+
+
+def effort_beside(block_s: float, wall_s: float, left_s: float) -> Effort | None:
+    """How long to compare at one more load whose blocks take so long; None where the time is not there."""
+    seconds = min(BESIDE.seconds, BESIDE_SHARE * wall_s, left_s / 4)
+    return replace(BESIDE, seconds=seconds) if BLOCKS_A_QUAD * BESIDE.least * block_s <= seconds else None
 
 
 def ending(gains: GainSequence, begun: int, spent_s: float, effort: Effort) -> Ended | None:

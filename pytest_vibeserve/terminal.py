@@ -41,7 +41,7 @@ def lines(report: Report) -> Iterator[str]:
         yield f"{'against':<10} {_comparison(report.comparison)}"
     for ceiling in report.ceilings:
         if report.headline and (ceiling.metric, ceiling.load) == (report.headline.metric, report.headline.load):
-            yield f"ceiling    {ceiling.value:,.0f} {ceiling.unit}: {ceiling.derivation}"
+            yield f"ceiling    {_number(ceiling.value)} {ceiling.unit}: {ceiling.derivation}"
     yield from _hints(report)
     yield f"seed       sha256 {report.seed.commitment[:16]}... was committed to before the run"
     yield f"again      {report.command}"
@@ -55,13 +55,13 @@ def markdown(report: Report) -> str:
     if report.measurements:
         rows += ["| metric | load | value | 95 % interval | share of ceiling |", "|---|---|---|---|---|"]
         for found in sorted(report.measurements, key=lambda m: not m.headline):
-            share = f"{found.ceiling_share:.0%}" if found.ceiling_share is not None else ""
+            share = _percent(found.ceiling_share) if found.ceiling_share is not None else ""
             name = f"**{found.metric}**" if found.headline else found.metric
             interval = f"{_number(found.low)} to {_number(found.high)}"
             rows.append(f"| {name} | {found.load} | {_number(found.value)} {found.unit} | {interval} | {share} |")
         rows.append("")
     if report.comparison:
-        rows += [_comparison(report.comparison), ""]
+        rows += [_comparison(report.comparison), "", *_gains(report.comparison)]
     rows += ["| check | result | statistic | limit | |", "|---|---|---|---|---|"]
     for check in report.verdict.checks:
         found_text = "" if check.statistic is None else f"{_number(check.statistic)} {check.unit}"
@@ -79,7 +79,7 @@ def _check(check: Check) -> str:
 
 
 def _measurement(found: Measurement) -> str:
-    share = f", {found.ceiling_share:.0%} of the ceiling" if found.ceiling_share is not None else ""
+    share = f", {_percent(found.ceiling_share)} of the ceiling" if found.ceiling_share is not None else ""
     interval = f"[{_number(found.low)}, {_number(found.high)}]"
     return f"{found.metric} at {found.load}: {_number(found.value)} {found.unit} {interval}{share}"
 
@@ -87,12 +87,23 @@ def _measurement(found: Measurement) -> str:
 def _comparison(found: Comparison) -> str:
     values = f"{_number(found.candidate_value)} to {_number(found.baseline_value)} {found.unit}"
     dropped = f", {found.dropped} dropped" if found.dropped else ""
-    related = f"; on {len(found.objectives)} objectives: {found.relation}" if len(found.objectives) > 1 else ""
+    related = f"; {found.standing}" if found.standing else ""
     return (
         f"{found.baseline}: {found.gain:.2f} times [{found.low:.2f}, {found.high:.2f}] "
         f"its {found.metric} at {found.load} ({values}), "
         f"{found.conclusion}, {found.pairs} interleaved pairs{dropped}, {found.ended}{related}"
     )
+
+
+def _gains(found: Comparison) -> Iterator[str]:
+    """A table of every objective that was compared, where there is more than the headline."""
+    if len(found.objectives) < 2:
+        return
+    yield from ("| compared | load | gain | interval | |", "|---|---|---|---|---|")
+    for one in found.objectives:
+        name = one.load or found.load
+        yield f"| {one.metric} | {name} | x{one.gain:.2f} | {one.low:.2f} to {one.high:.2f} | {one.conclusion} |"
+    yield ""
 
 
 def _hints(report: Report) -> Iterator[str]:
@@ -111,6 +122,10 @@ def _insight(found: Insight) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{100 * share:.2g}%"
 
 
 def _cell(text: str) -> str:

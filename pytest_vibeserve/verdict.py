@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_vibeserve.candidate import tree_digest
+from pytest_vibeserve.comparison import whole
 from pytest_vibeserve.findings import Findings
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.report import (
@@ -29,6 +30,7 @@ from pytest_vibeserve.report import (
     Verdict,
 )
 from pytest_vibeserve.settings import Settings
+from pytest_vibeserve.target import Target
 from pytest_vibeserve.weights import fetched_commit
 from pytest_vibeserve.workload import Secret
 
@@ -71,7 +73,8 @@ class Run:
 
 def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: CandidatePart, run: Run) -> Report:
     """The whole report of one session."""
-    comparisons, insights = findings.of(Comparison), findings.of(Insight)
+    comparison, beside = compared(findings, settings.target)
+    insights = findings.of(Insight)
     return Report(
         schema=SCHEMA,
         target=TargetPart(
@@ -87,7 +90,8 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         environment=environment(run.isolation),
         verdict=verdict(findings, settings.depth),
         measurements=tuple(findings.of(Measurement)),
-        comparison=comparisons[-1] if comparisons else None,
+        comparison=comparison,
+        beside=beside,
         distributions=tuple(findings.of(Distribution)),
         hints=tuple(findings.of(Hint)),
         insight=insights[-1] if insights else None,
@@ -100,6 +104,14 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         command=settings.command,
         nonce=settings.nonce,
     )
+
+
+def compared(findings: Findings, target: Target) -> tuple[Comparison | None, tuple[Comparison, ...]]:
+    """The headline's comparison, which tells of all objectives, and those at other loads by themselves."""
+    found = findings.of(Comparison)
+    beside = tuple(one for one in found if one.load != target.headline.load)
+    main = next((one for one in reversed(found) if one.load == target.headline.load), None)
+    return (whole(main, beside, [one.load for one in target.objective]) if main else None), beside
 
 
 def _provisional(findings: Findings, depth: str) -> bool:

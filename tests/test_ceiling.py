@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_vibeserve.ceiling import Cost, ceiling, cost, prefill_s, share_of, step_floor_s, step_s, throughput_ceiling
+from pytest_vibeserve.ceiling import Cost, cost, prefill_s, share_of, step_floor_s, step_s
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.machine_rates import Machine, machine
 from pytest_vibeserve.report import Ceiling
-from pytest_vibeserve.target import Target
 
 RATES = Machine(bytes_per_s=1e9, operations_per_s=1e12)
 HIDDEN, WORDS = 8, 100
@@ -75,33 +74,10 @@ def test_a_share_of_one_is_the_bound_itself_for_rates_and_for_latencies() -> Non
     assert share_of(100, bound, "min") == 0.5
 
 
-def test_a_metric_that_physics_leaves_open_has_no_bound(tiny: Target, tmp_path: Path) -> None:
-    load = tiny.load_named("c16")
-    assert ceiling(tiny, "queueing_p50", load, tmp_path) is None
-    assert ceiling(tiny, "output_throughput", tiny.load_named("poisson"), tmp_path) is None
-    assert ceiling(tiny.model_copy(update={"modality": "image"}), "ttft_p50", load, tmp_path) is None
-
-
-def test_bounds_of_a_real_model_on_this_machine_agree_with_each_other(tiny: Target, tmp_path: Path) -> None:
+def test_a_steps_floor_is_that_of_this_machine(tmp_path: Path) -> None:
     model = a_model(tmp_path)
-    one, many = (ceiling(tiny, "output_throughput", tiny.load_named(name), model) for name in ("c1", "c16"))
-    assert one is not None
-    assert many == throughput_ceiling(tiny, tiny.load_named("c16"), model)
-    assert 0 < one.value <= many.value
-    token = ceiling(tiny, "tpot_p50", tiny.load_named("c1"), model)
-    assert token is not None
-    assert token.value == pytest.approx(1e3 * step_floor_s(model))
-    median, last = (ceiling(tiny, f"ttft_p{percent}", tiny.load_named("c1"), model) for percent in (50, 99))
-    assert median is not None
-    assert last is not None
-    assert median.value <= last.value
-
-
-def test_a_target_that_allows_quantization_has_a_higher_bound(tiny: Target, tmp_path: Path) -> None:
-    model, load = a_model(tmp_path), tiny.load_named("c16")
-    rules = tiny.rules.model_copy(update={"quantization": True})
-    allowed = throughput_ceiling(tiny.model_copy(update={"rules": rules}), load, model)
-    assert allowed.value == pytest.approx(4 * throughput_ceiling(tiny, load, model).value)
+    work = cost(model)
+    assert step_floor_s(model) == pytest.approx(step_s(work, machine("cpu", work.weight_bytes), 1))
 
 
 def test_a_backend_that_is_not_here_says_what_it_needs() -> None:

@@ -137,6 +137,13 @@ def test_a_baseline_that_does_not_serve_is_no_fault_of_the_candidate(gates: Gate
     assert "the baseline broken does not serve" in ended.report.verdict.reason
 
 
+def test_a_baseline_that_could_never_be_started_is_the_users_to_mend(gates: Gates, lab: Path, tmp_path: Path) -> None:
+    ended = gates.run(lab / "starter", f"--vibeserve-baseline={tmp_path}", target=str(lab))
+    assert ended.code == ExitCode.USAGE, ended.output
+    assert "no candidate.toml" in ended.output
+    assert not ended.report_file.exists()
+
+
 def test_an_error_in_a_test_of_the_target_is_not_the_candidates(gates: Gates, tmp_path: Path) -> None:
     lab = laboratory(tmp_path / "lab", accuracy="def test_wrong(judge):\n    judge.no_such_method()\n", performance="")
     ended = gates.run(lab / "starter", target=str(lab))

@@ -72,6 +72,15 @@ def test_the_targets_starter_goes_by_its_name(read: Read) -> None:
     assert found.baseline == found.target.folder / "starter"
 
 
+def test_a_baseline_that_could_never_be_started_is_refused_at_once(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UsageError, match=r"--vibeserve-baseline bare: no candidate.toml in .*bare: write one with"):
+        read(target="tiny_llama", candidate="mine", baseline="bare")
+    (tmp_path / "bare" / "candidate.toml").write_text('schema = 1\n[serve]\ncomand = ["x"]\nready = "/health"\n')
+    with pytest.raises(UsageError, match=r"serve.comand is no known field; did you mean command"):
+        read(target="tiny_llama", candidate="mine", baseline="bare")
+
+
 def test_a_folder_of_ones_own_hides_the_targets(read: Read, tmp_path: Path) -> None:
     (tmp_path / "starter").mkdir()
     assert read(target="tiny_llama", candidate="starter").candidate == tmp_path / "starter"

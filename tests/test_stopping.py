@@ -8,7 +8,7 @@ import random
 import pytest
 
 from pytest_vibeserve.statistics import GainSequence, quad
-from pytest_vibeserve.stopping import EFFORTS, Effort, Tally, ending
+from pytest_vibeserve.stopping import BESIDE, EFFORTS, Effort, Tally, effort_beside, ending
 
 EFFORT = Effort(least=2, most=8, seconds=60)
 
@@ -65,3 +65,12 @@ def test_nothing_is_concluded_before_the_first_few_quads_are_there() -> None:
     tally = Tally(0.025, EFFORT)
     tally.add(quad((2.0, 2.0), (1.0, 1.0)), True)
     assert len(tally.gains) == 0
+
+
+def test_a_load_beside_the_headlines_is_compared_where_its_least_quads_fit_a_tenth_of_the_gate() -> None:
+    found = effort_beside(block_s=1.0, wall_s=900, left_s=800)
+    assert found is not None
+    assert (found.least, found.seconds) == (BESIDE.least, 90)
+    assert effort_beside(block_s=10.0, wall_s=900, left_s=800) is None
+    assert effort_beside(block_s=1.0, wall_s=900, left_s=40) is None
+    assert effort_beside(block_s=20.0, wall_s=7200, left_s=7000) == BESIDE

@@ -15,6 +15,7 @@ from pytest_vibeserve.report import (
     Check,
     Comparison,
     Environment,
+    Gain,
     Hint,
     Measurement,
     Report,
@@ -78,6 +79,12 @@ def test_the_headline_comes_before_other_measurements() -> None:
     assert told.index(headline) < told.index("ttft_p50 at c1: 12.3 ms [11, 14]")
 
 
+def test_a_small_share_of_the_ceiling_is_not_rounded_away() -> None:
+    report = a_report(measurements=(HEADLINE.model_copy(update={"ceiling_share": 0.00066}),))
+    assert "0.066% of the ceiling" in text(report)
+    assert "| 0.066% |" in markdown(report)
+
+
 def test_the_three_largest_hints_are_shown() -> None:
     hints = tuple(Hint(name=f"hint-{value}", value=value, text="text") for value in (1.0, 4.0, 2.0, 3.0))
     told = text(a_report(hints=hints))
@@ -93,6 +100,23 @@ def test_a_comparison_says_how_many_times_and_what_may_be_concluded() -> None:
     )  # fmt: skip
     told = text(a_report(comparison=comparison))
     assert "2.50 times [2.30, 2.70] its output_throughput at c16 (1,000 to 400 tok/s), better, 4 interleaved" in told
+    assert "not compared" not in told
+
+
+def test_a_comparison_says_at_which_loads_it_holds() -> None:
+    gains = tuple(
+        Gain(metric=metric, load="c16", gain=2, low=1.9, high=2.1, conclusion="better") for metric in ("a", "b")
+    )
+    comparison = Comparison(
+        baseline="starter", baseline_tree="t", metric="a", load="c16", gain=2, low=1.9, high=2.1, pairs=6,
+        conclusion="better", baseline_value=1, candidate_value=2, unit="tok/s", objectives=gains,
+        relation="dominates", not_compared=("c1", "poisson"),
+    )  # fmt: skip
+    report = a_report(comparison=comparison)
+    said = "dominates at c16 (2 objectives); c1, poisson not compared"
+    assert said in text(report)
+    assert said in markdown(report)
+    assert "| b | c16 | x2.00 | 1.90 to 2.10 | better |" in markdown(report)
 
 
 def test_the_ceiling_of_the_headline_is_shown_with_its_derivation() -> None:

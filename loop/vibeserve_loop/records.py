@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,11 @@ Kind = Literal["starter", "baseline", "work", "final", "plan", "order"]
 Ruling = Literal["accept", "reject", "void", "pending"]
 """`pending` is never recorded: it stands for a round that is under way beside the one that is proposed."""
 Verb = Literal["pause", "resume", "stop", "budget", "steer", "issue"]
+
+
+def plain(record: BaseModel) -> Any:
+    """A record as JSON knows it: of numbers that JSON does not have, the name, or nothing."""
+    return json.loads(record.model_dump_json(by_alias=True))
 
 
 class _Record(BaseModel):

@@ -25,6 +25,7 @@ def test_frames_leave_when_they_are_spoken_and_everything_is_heard() -> None:
     first, second = told.streams
     assert told.late_s[0] <= told.late_s[1]
     assert told.cpu_s > 0
+    assert 0 < told.lag_s < 5, "the loop was watched"
     assert (first.error, second.error) == ("", "")
     assert len(first.sent_s) == 6
     assert all(sent_s - first.start_s >= 0.1 * (k + 1) - 1e-3 for k, sent_s in enumerate(first.sent_s[:-1]))

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pytest_vibeserve.errors import VibeserveError
 from vibeserve_loop.desk.handover import Handover
 from vibeserve_loop.proposals import Item
+from vibeserve_loop.records import plain
 
 if TYPE_CHECKING:
     from vibeserve_loop.broker.broker import Broker
@@ -87,22 +88,22 @@ def _answer(broker: Broker, line: bytes) -> dict[str, Any]:
 
 def _of_gate(broker: Broker, visit: Visit, ask: str, words: dict[str, Any]) -> object:
     if ask == "start":
-        return _plain(broker.start(visit, str(words["depth"])))
+        return plain(broker.start(visit, str(words["depth"])))
     if ask == "status":
-        return _plain(broker.status(visit, str(words["ticket"]), float(words["wait_s"])))
+        return plain(broker.status(visit, str(words["ticket"]), float(words["wait_s"])))
     return None
 
 
 def _of_board(broker: Broker, visit: Visit, ask: str, words: dict[str, Any]) -> object:
     board = broker.issues
     if ask == "issues":
-        return [_plain(item) for item in board.all(str(words["text"]), str(words["state"]))]
+        return [plain(item) for item in board.all(str(words["text"]), str(words["state"]))]
     if ask == "issue":
-        return _plain(board.one(str(words["name"])))
+        return plain(board.one(str(words["name"])))
     if ask == "create":
-        return _plain(board.create(Item.model_validate(words["item"])))
+        return plain(board.create(Item.model_validate(words["item"])))
     if ask == "update":
-        return _plain(board.update(*(str(words[key]) for key in ("name", "state", "reason"))))
+        return plain(board.update(*(str(words[key]) for key in ("name", "state", "reason"))))
     return None
 
 
@@ -113,7 +114,3 @@ def _of_handover(broker: Broker, visit: Visit, ask: str, words: dict[str, Any]) 
     if ask == "submit":
         return f"round {handover.submit(str(words['summary'])).round} goes on with what was handed in"
     return None
-
-
-def _plain(record: BaseModel) -> object:
-    return record.model_dump(mode="json")

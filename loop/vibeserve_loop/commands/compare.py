@@ -17,7 +17,7 @@ from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.commands.start import baseline_folder
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger.runs import find_run
-from vibeserve_loop.records import Assessment
+from vibeserve_loop.records import Assessment, plain
 from vibeserve_loop.workspace import Workspace
 
 
@@ -71,7 +71,7 @@ def _tell(name: str, base: str, found: Assessment, as_json: bool) -> None:
         raise InfrastructureError(f"{name}: {found.reason}")
     compared = found.comparison
     if as_json:
-        part = compared.model_dump(mode="json") if compared else None
+        part = plain(compared) if compared else None
         fields = {"candidate": name, "baseline": base, "outcome": found.outcome, "reason": found.reason}
         sys.stdout.write(json.dumps({"event": "comparison", **fields, "comparison": part}) + "\n")
     elif compared is None:
@@ -81,6 +81,7 @@ def _tell(name: str, base: str, found: Assessment, as_json: bool) -> None:
         numbers = f"{compared.candidate_value:.1f} against {compared.baseline_value:.1f} {compared.unit}"
         dropped = f", {compared.dropped} dropped" if compared.dropped else ""
         where = f"{compared.metric} at {compared.load}, {compared.pairs} pairs{dropped}"
+        where += f"; {compared.standing}" if compared.standing else ""
         judged = "" if found.outcome == "accepted" else f"; {found.outcome} by the gate: {found.reason}"
         sys.stdout.write(f"{name} against {base}: {compared.conclusion}, {gain} ({numbers}; {where}){judged}\n")
     sys.stdout.flush()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from pytest_vibeserve.report import Comparison
 from vibeserve_loop.ledger.fold import facts_of
 from vibeserve_loop.records import Round
+
+LARGEST_LOG = 700.0
+"""Of what is still a number when it is raised again."""
 
 
 def starter(rounds: Sequence[Round]) -> Round | None:
@@ -102,16 +106,44 @@ def fruitless(rounds: Sequence[Round]) -> int:
 
 
 def gain_over_starter(rounds: Sequence[Round], last: Round) -> tuple[float, float, float]:
-    """Product of the gains along the chain with its interval (independent errors, added in logarithms)."""
+    """Gain of a round's code on the headline, with its interval, by every comparison on the way there."""
+    return product((found.gain, found.low, found.high) for found in comparisons(rounds, last))
+
+
+def objective_gain(rounds: Sequence[Round], last: Round, key: tuple[str, str]) -> tuple[float, float, float] | None:
+    """The same on any objective (metric, load); None where some comparison on the way did not look at it."""
+    steps = [found.on(*key) for found in comparisons(rounds, last)]
+    return product((step.gain, step.low, step.high) for step in steps if step) if all(steps) else None
+
+
+def comparisons(rounds: Sequence[Round], last: Round) -> tuple[Comparison, ...]:
+    """The comparisons from the starter to a round; a final gate compares with the starter itself."""
+    steps = (last,) if last.task.kind == "final" else chain(rounds, last)[1:]
+    return tuple(r.assessment.comparison for r in steps if r.assessment and r.assessment.comparison)
+
+
+def product(gains: Iterable[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Gains one upon the other, each (gain, low, high): errors are independent and are added in logarithms."""
     total, below, above = 0.0, 0.0, 0.0
-    for record in chain(rounds, last):
-        found = record.assessment.comparison if record.assessment else None
-        if found is None or record.task.kind == "starter":
-            continue
-        total += math.log(found.gain)
-        below += math.log(found.gain / found.low) ** 2 if found.low > 0 else math.inf
-        above += math.log(found.high / found.gain) ** 2
-    return math.exp(total), math.exp(total - math.sqrt(below)), math.exp(total + math.sqrt(above))
+    for gain, low, high in gains:
+        total += _log(gain)
+        below += _distance(low, gain) ** 2
+        above += _distance(gain, high) ** 2
+    return _shifted(total, 0.0), _shifted(total, -math.sqrt(below)), _shifted(total, math.sqrt(above))
+
+
+def _log(gain: float) -> float:
+    return math.log(gain) if gain > 0 else -math.inf
+
+
+def _distance(low: float, high: float) -> float:
+    return 0.0 if low == high else _log(high) - _log(low)
+
+
+def _shifted(total: float, by: float) -> float:
+    """A product at an end of its interval; an end that is open stays so where nothing at all was served."""
+    end = by if math.isinf(by) else total + by
+    return math.exp(end) if end < LARGEST_LOG else math.inf
 
 
 def winner(rounds: Sequence[Round]) -> Round | None:

@@ -61,17 +61,14 @@ def staircase(points: Sequence[Point], lines: Sequence[Line], axes: Axes) -> Mar
     return _drawing(parts, axes)
 
 
-def scatter(points: Sequence[Point], others: Sequence[Point], front: Sequence[int], axes: Axes) -> Markup:
-    """Points by two measurements with the intervals of both: `points` upward, `others` (same order) across."""
+def scatter(points: Sequence[Point], others: Sequence[Point], axes: Axes) -> Markup:
+    """Points by two gains with the intervals of both: `points` upward, `others` (same order) across."""
     bounds_up = _span([value for point in points for value in (point.value, point.low, point.high)])
     bounds_across = _span([value for point in others for value in (point.value, point.low, point.high)])
     up, across = _log_scale(bounds_up, HEIGHT - BOTTOM, TOP), _log_scale(bounds_across, LEFT, WIDTH - RIGHT)
     parts = [_rulings(bounds_up, up), _caption(axes)]
     for tick in _ticks(bounds_across):
         parts.append(element("text", short(tick), x=across(tick), y=HEIGHT - BOTTOM + 18, text_anchor="middle"))
-    places = sorted((across(others[number].value), up(points[number].value)) for number in front)
-    if len(places) > 1:
-        parts.append(element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places), class_="first"))
     for point, other in zip(points, others, strict=True):
         x, y = across(other.value), up(point.value)
         low, high = (across(_within(edge, bounds_across)) for edge in (other.low, other.high))

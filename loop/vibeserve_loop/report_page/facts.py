@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.records import Round, Settings
 from vibeserve_loop.workspace import Workspace
+
+Key = tuple[str, str]
+"""An objective: its metric and its load."""
 
 LONGEST_PATCH = 200_000
 """Characters of a patch that are read at all."""
@@ -91,18 +95,8 @@ def standings(rounds: Sequence[Round]) -> list[Standing]:
         if record.task.kind == "starter":
             found.append(Standing(record, 1.0, 1.0, 1.0))
         elif measured.comparison is not None and record.task.kind in ("work", "final"):
-            found.append(_standing(rounds, record))
+            found.append(Standing(record, *lineage.gain_over_starter(rounds, record)))
     return found
-
-
-def _standing(rounds: Sequence[Round], record: Round) -> Standing:
-    compared = record.assessment.comparison if record.assessment else None
-    assert compared is not None
-    if record.task.kind == "final":
-        # A final gate compares with the starter itself.
-        return Standing(record, compared.gain, compared.low, compared.high)
-    below = lineage.gain_over_starter(rounds, rounds[record.task.base])[0]
-    return Standing(record, below * compared.gain, below * compared.low, below * compared.high)
 
 
 def incumbents(found: Sequence[Standing]) -> tuple[tuple[float, float], ...]:
@@ -122,28 +116,59 @@ def champion(run: Run) -> Round | None:
     return lineage.winner(run.rounds) or lineage.incumbent(run.rounds)
 
 
-def measured(record: Round | None) -> dict[tuple[str, str], Measurement]:
+def measured(record: Round | None) -> dict[Key, Measurement]:
     """A round's measurements by metric and load."""
     found = record.assessment.measurements if record and record.assessment else ()
     return {(one.metric, one.load): one for one in found}
 
 
-def rivals(run: Run) -> tuple[tuple[str, str], tuple[str, str]] | None:
-    """The two objectives of the Pareto picture: the headline, and the first that pulls the other way."""
+def rivals(run: Run) -> tuple[Key, Key] | None:
+    """The two objectives of the Pareto picture: the headline, and the most unlike it of those most often compared.
+
+    That is the first which pulls the other way, else one of another kind of latency, else one at the same load.
+    """
     first = measured(lineage.starter(run.rounds))
     headline = next((key for key, one in first.items() if one.headline), None)
-    if headline is None:
+    compared = Counter(key for record in run.rounds for key in _compared(record))
+    if headline is None or headline not in compared:
         return None
-    others = [key for key, one in first.items() if one.direction != first[headline].direction]
-    beside = [key for key in others if key[1] == headline[1]] or others
-    return (headline, beside[0]) if beside else None
+    others = sorted(
+        (key for key in first if compared[key] and key != headline),
+        key=lambda key: (-compared[key], *_likeness(first, headline, key)),
+    )
+    return (headline, others[0]) if others else None
 
 
-def front(pairs: Sequence[tuple[float, float]], better: tuple[str, str]) -> list[int]:
-    """Numbers of the pairs that no other beats in both; `better` is max or min for each of the two."""
-    signed = [tuple(value if way == "max" else -value for value, way in zip(p, better, strict=True)) for p in pairs]
-    return [
+def trade_off(run: Run, keys: tuple[Key, Key]) -> list[tuple[Standing, Standing]]:
+    """Each round's gains over the starter on two objectives, by the comparisons on the way to it; the starter's are 1.
+
+    Stored values are not held against each other: they were measured at different times.
+    """
+    found = []
+    for record in run.rounds:
+        if record.task.kind == "starter" and record.decision.ruling == "accept":
+            found.append((Standing(record, 1.0, 1.0, 1.0), Standing(record, 1.0, 1.0, 1.0)))
+        elif record.task.kind in ("work", "final") and _compared(record):
+            gains = [lineage.objective_gain(run.rounds, record, key) for key in keys]
+            if gains[0] and gains[1]:
+                found.append((Standing(record, *gains[0]), Standing(record, *gains[1])))
+    return found
+
+
+def beaten(points: Sequence[tuple[Standing, Standing]]) -> frozenset[int]:
+    """Numbers of the points that another stands above in both gains by whole intervals."""
+    return frozenset(
         number
-        for number, mine in enumerate(signed)
-        if not any(all(a >= b for a, b in zip(other, mine, strict=True)) and other != mine for other in signed)
-    ]
+        for number, mine in enumerate(points)
+        if any(all(a.low > b.high for a, b in zip(other, mine, strict=True)) for other in points)
+    )
+
+
+def _compared(record: Round) -> list[Key]:
+    found = record.assessment.comparison if record.assessment else None
+    return [(gain.metric, gain.load or found.load) for gain in found.objectives] if found else []
+
+
+def _likeness(first: dict[Key, Measurement], headline: Key, key: Key) -> tuple[bool, bool, bool]:
+    kinds = [metric.rpartition("_p")[0] or metric for metric, _ in (headline, key)]
+    return first[key].direction == first[headline].direction, kinds[0] == kinds[1], key[1] != headline[1]

@@ -59,6 +59,9 @@ def _facts(record: Round, limit: int) -> Markup:
         rows.append(("cost", f"{cost}; {record.wall_s:.0f} s in all"))
     else:
         rows.append(("cost", f"{record.wall_s:.0f} s"))
+    compared = record.assessment.comparison if record.assessment else None
+    if compared and compared.standing:
+        rows.append(("objectives", compared.standing))
     rows.append(("verdict", element("span", cut(record.decision.reason, limit), class_=record.decision.ruling)))
     if record.commit:
         rows.append(("code", f"commit {record.commit[:12]}, built on round {record.task.base}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -11,10 +12,21 @@ from vibeserve_loop.ledger import lineage
 from vibeserve_loop.records import Round
 from vibeserve_loop.report_page import charts
 from vibeserve_loop.report_page.charts import Axes, Line, Point
-from vibeserve_loop.report_page.facts import Run, champion, front, incumbents, measured, rivals, standings
+from vibeserve_loop.report_page.facts import (
+    Run,
+    Standing,
+    beaten,
+    champion,
+    incumbents,
+    measured,
+    rivals,
+    standings,
+    trade_off,
+)
 from vibeserve_loop.report_page.markup import Markup, Node, element, join
 
 NOTHING = "-"
+NONE_BEATEN = "By whole intervals no round is beaten in both."
 
 
 def summary(run: Run) -> Markup:
@@ -98,21 +110,22 @@ def _repeated(run: Run) -> Markup:
 
 
 def pareto(run: Run) -> Markup:
-    """All measured rounds by two objectives that pull apart, and those that no other beats in both."""
+    """All compared rounds by their gains on two objectives, and which of them another beats in both for sure."""
     keys = rivals(run)
     if keys is None:
-        return element("p", "The target has no two objectives that pull apart.", class_="faint")
-    shown = [(r, measured(r)) for r in run.rounds if all(_positive(measured(r).get(key)) for key in keys)]
-    ups, acrosses = ([_point(record, found[key]) for record, found in shown] for key in keys)
-    ways = (shown[0][1][keys[0]].direction, shown[0][1][keys[1]].direction) if shown else ("max", "min")
-    best = front([(up.value, across.value) for up, across in zip(ups, acrosses, strict=True)], ways)
-    if not shown:
-        return element("p", "Nothing was measured yet.", class_="faint")
-    units = [shown[0][1][key].unit for key in keys]
-    axes = Axes(f"{_at(keys[1])} ({units[1]})", f"{_at(keys[0])} ({units[0]})")
-    drawn = charts.scatter(ups, acrosses, best, axes)
-    note = f"Rounds {', '.join(str(shown[number][0].round) for number in best)} are beaten in both by no other."
-    return element("figure", drawn, element("figcaption", note))
+        return element("p", "No two objectives have been compared yet.", class_="faint")
+    found = [pair for pair in trade_off(run, keys) if all(0 < one.gain < math.inf for one in pair)]
+    lost = beaten(found)
+    ups, acrosses = (
+        [_gained(pair[place], "beaten" if number in lost else "") for number, pair in enumerate(found)]
+        for place in (0, 1)
+    )
+    drawn = charts.scatter(ups, acrosses, Axes(f"gain in {_at(keys[1])}", f"gain in {_at(keys[0])}"))
+    legend = _key(("accept", "kept"), ("reject", "refused"), ("void", "void"), ("beaten", "beaten in both"))
+    told = ", ".join(str(found[number][0].record.round) for number in sorted(lost))
+    said = f"Another round stands above {told} in both by whole intervals." if lost else NONE_BEATEN
+    note = f" Gains over the starter (above 1 is better), each by the comparisons on the way to it. {said}"
+    return element("figure", drawn, element("figcaption", legend, note))
 
 
 def roofline(run: Run) -> Markup:
@@ -207,13 +220,9 @@ def _samples(run: Run, record: Round | None, key: tuple[str, str]) -> tuple[floa
     return (found.samples or (found.low, found.value, found.high)) if found else ()
 
 
-def _point(record: Round, found: Measurement) -> Point:
-    told = f"round {record.round}: {_value(found)}"
-    return Point(float(record.round), found.value, found.low, found.high, record.decision.ruling, told)
-
-
-def _positive(found: Measurement | None) -> bool:
-    return found is not None and found.value > 0
+def _gained(one: Standing, style: str) -> Point:
+    told = f"round {one.record.round}: {gain_text(one.gain, one.low, one.high)}"
+    return Point(float(one.record.round), one.gain, one.low, one.high, style or one.record.decision.ruling, told)
 
 
 def _at(key: tuple[str, str]) -> str:

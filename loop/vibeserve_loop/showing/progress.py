@@ -14,7 +14,7 @@ from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.accounts import left_of
 from vibeserve_loop.ledger.orders import in_force
-from vibeserve_loop.records import Round, Settings, Step
+from vibeserve_loop.records import Round, Settings, Step, plain
 from vibeserve_loop.showing.page import Ending
 
 Show = Callable[[Step | Round], None]
@@ -43,7 +43,7 @@ def emit(event: str, **fields: object) -> None:
 def show_ending(found: Ending, *, as_json: bool) -> None:
     """The last page, or one event with everything that is on it."""
     if as_json:
-        emit("end", **found.model_dump(mode="json"))
+        emit("end", **plain(found))
     else:
         sys.stdout.write(f"\n{found.page}")
 
@@ -104,4 +104,4 @@ def _show_json(event: Step | Round) -> None:
 
 def _with_event(event: Step | Round) -> str:
     kind = "step" if isinstance(event, Step) else "round"
-    return json.dumps({"event": kind, **event.model_dump(mode="json", by_alias=True)})
+    return json.dumps({"event": kind, **plain(event)})

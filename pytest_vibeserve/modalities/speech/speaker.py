@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from pytest_vibeserve.load_generator.namespace import enter_network_namespace
+from pytest_vibeserve.load_generator.vitals import Vitals
 
 PATH = "/v1/audio/stream"
 LARGEST_EVENT = 2**20
@@ -24,23 +25,30 @@ def main() -> None:
     if order["netns_pid"] is not None:
         enter_network_namespace(order["netns_pid"])
     began = process_time()
-    found = asyncio.run(_speak_all(order, audio))
-    sys.stdout.buffer.write(orjson.dumps({"streams": found, "cpu_s": process_time() - began}))
+    found, lag_s = asyncio.run(_speak_all(order, audio))
+    sys.stdout.buffer.write(orjson.dumps({"streams": found, "lag_s": lag_s, "cpu_s": process_time() - began}))
     sys.stdout.buffer.flush()
     os._exit(0)
 
 
-async def _speak_all(order: dict[str, Any], audio: bytes) -> list[dict[str, Any]]:
+async def _speak_all(order: dict[str, Any], audio: bytes) -> tuple[list[dict[str, Any]], float]:
+    """What came of each stream, and how late the loop ran (p99)."""
     import aiohttp
 
     host = f"[{order['host']}]" if ":" in order["host"] else order["host"]
     speakers, place = [], 0
+    vitals = Vitals(asyncio.get_running_loop(), os.getppid())
     start = monotonic()
     async with aiohttp.ClientSession(f"http://{host}:{order['port']}") as session:
         for stream in order["streams"]:
             speakers.append(Speaker(session, stream, audio[place : place + stream["bytes"]], start).run())
             place += stream["bytes"]
-        return list(await asyncio.gather(*speakers))
+        vitals.start()
+        try:
+            found = list(await asyncio.gather(*speakers))
+        finally:
+            health = vitals.stop(())
+        return found, health.loop_lag_p99_s
 
 
 class Speaker:

@@ -32,7 +32,7 @@ def spoken(
 
 def _traffic(told: Spoken) -> Traffic:
     wall_s = max((found.done_s for found in told.streams), default=0.0)
-    health = ClientHealth(0.0, told.late_s[1], told.cpu_s, told.cpu_s / max(wall_s, 1e-6))
+    health = ClientHealth(told.lag_s, told.late_s[1], told.cpu_s, told.cpu_s / max(wall_s, 1e-6))
     return Traffic(tuple(map(_reply, told.streams)), wall_s, health)
 
 

@@ -68,10 +68,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What came of streams spoken together, in their order; how late frames left (p95, p99), and the client's CPU."""
+    """What came of streams spoken together, in their order.
+
+    How late frames left (p95, p99) and the client's event loop ran (p99), and the client's CPU seconds.
+    """
 
     streams: tuple[Streamed, ...]
     late_s: tuple[float, float]
+    lag_s: float
     cpu_s: float
 
 
@@ -101,7 +105,7 @@ def speak(order: Order, streams: Sequence[Stream]) -> Spoken:
     late = _late(streams, found)
     if late[0] > LATE_S:
         raise InfrastructureError(f"the speaking client sent its audio {late[0]:.2f} s late; is the machine busy?")
-    return Spoken(tuple(found), late, told["cpu_s"])
+    return Spoken(tuple(found), late, told["lag_s"], told["cpu_s"])
 
 
 def _streamed(entry: dict[str, object]) -> Streamed:

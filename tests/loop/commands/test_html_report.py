@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import subprocess
@@ -13,31 +12,13 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_run import Sample, sample
 
-from pytest_vibeserve.distributions import distribution
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.insight import Insight
-from pytest_vibeserve.report import (
-    CandidatePart,
-    Ceiling,
-    Check,
-    Comparison,
-    Distribution,
-    Environment,
-    Hint,
-    Measurement,
-    Report,
-    Seed,
-    TargetPart,
-    Verdict,
-    write_report,
-)
 from vibeserve_loop.commands.html_report import LARGEST, report
-from vibeserve_loop.ledger.runs import RunFolder, create
-from vibeserve_loop.records import AgentResult, Assessment, Decision, Round, Settings, Spend, Task
-from vibeserve_loop.report_page.facts import front
+from vibeserve_loop.ledger.runs import create
+from vibeserve_loop.records import Settings
 from vibeserve_loop.report_page.markup import element
-from vibeserve_loop.workspace import Workspace
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -45,107 +26,6 @@ CHROMIUM = next(
 HOSTILE = (
     "</pre></details><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">\x00&amp;"
 )
-
-
-def measurements(value: float) -> tuple[Measurement, ...]:
-    rate = Measurement(
-        metric="output_throughput", load="c16", value=value, low=value * 0.98, high=value * 1.02, unit="tok/s",
-        direction="max", headline=True, samples=(value * 0.99, value * 1.01), ceiling_share=value / 1000,
-    )  # fmt: skip
-    wait = Measurement(
-        metric="ttft_p50", load="c16", value=9000 / value, low=8800 / value, high=9200 / value, unit="ms",
-        direction="min", samples=(8900 / value, 9100 / value),
-    )  # fmt: skip
-    return rate, wait
-
-
-def distributions(value: float) -> tuple[Distribution, ...]:
-    found = []
-    for load in ("c1", "c16", "poisson"):
-        for latency in ("ttft", "tpot", "itl", "e2e_latency"):
-            times = [9000 / value * 1.05 ** (n % 37 - 18) for n in range(400)]
-            found.append(distribution(latency, load, [*times, math.inf] if latency == "ttft" else times))
-    return tuple(found)
-
-
-def compared(value: float, base: float) -> Comparison:
-    gain = value / base
-    return Comparison(
-        baseline="base", baseline_tree="t", metric="output_throughput", load="c16", gain=gain, low=gain * 0.97,
-        high=gain * 1.03, pairs=8, conclusion="better" if gain > 1 else "worse", baseline_value=base,
-        candidate_value=value, unit="tok/s",
-    )  # fmt: skip
-
-
-def gate_report(number: int, value: float, text: str) -> Report:
-    return Report(
-        schema=1, target=TargetPart(name="lab", profile="full", digest="d", suite_digest="s"),
-        candidate=CandidatePart(path="c", tree="t"), depth="quick", seed=Seed(commitment="c", reveal="r"),
-        environment=Environment(
-            isolation="none", platform="p", cpu=text or "cpu", cores=2, memory_gib=8, python="3",
-            packages={"numpy": "2"},
-        ),
-        verdict=Verdict(outcome="accepted", reason="every check passed"), measurements=measurements(value),
-        distributions=distributions(value),
-        ceilings=(Ceiling(metric="rate", load="c16", value=1000, unit="tok/s", derivation="10 MB at 10 GB/s"),),
-        command=f"pytest --vibeserve-candidate {number}",
-    )  # fmt: skip
-
-
-class Sample:
-    """Writes a recorded run as the loop would: a starter, rounds of work, and a final gate."""
-
-    def __init__(self, runs: Path, name: str, text: str = "") -> None:
-        settings = Settings(schema=1, id=name, created=1.0, target=str(runs / "targets" / "lab"))
-        self.folder, self.text = create(settings, runs), text
-        self.history = self.folder.history()
-        self.workspace = Workspace(self.folder.workspace)
-        starter = runs / f"starter-{name}"
-        starter.mkdir()
-        (starter / "server.py").write_text("print('serving')\n")
-        self.commit = self.workspace.begin(starter, 1.0).sha
-        self.base, self.value = 0, 100.0
-        self.add("starter", 100.0, None)
-
-    def add(self, kind: str, value: float, comparison: Comparison | None, patch: str = "") -> None:
-        number = len(self.history.rounds)
-        commit = self.commit
-        if kind == "work":
-            (self.folder.workspace / "server.py").write_text(f"print('serving')\n{patch or f'# round {number}'}\n")
-            commit = self.workspace.commit(f"round {number}", self.commit, float(number)).sha
-        kept = comparison is None or comparison.conclusion == "better"
-        text = self.text or f"text {number}"
-        assessment = Assessment(
-            outcome="accepted", reason=text, measurements=measurements(value), comparison=comparison,
-            failed=() if kept else (Check(name="some.check", result="fail", detail=text, example=text),),
-            hints=(Hint(name="idle-cores", value=1.5, text=text),),
-            insight=Insight(load="c16", seconds=1, decode=value / 400, idle=0.1, notes=(text,)),
-            command=f"pytest --vibeserve-candidate {number} {text}",
-        )  # fmt: skip
-        work = AgentResult(summary=text, techniques=(text,), spend=Spend(seconds=3, usd=0.25, tokens_in=10))
-        record = Round(
-            schema=1, round=number, task=Task(kind=kind, base=self.base, hypothesis=text), commit=commit,
-            work=work if kind == "work" else None, assessment=assessment,
-            decision=Decision(ruling="accept" if kept else "reject", reason=text), started=1.0, wall_s=20.0,
-        )  # fmt: skip
-        self.history.append(record)
-        write_report(gate_report(number, value, self.text), self.folder.round(number) / "report.json")
-        if kind == "work" and kept:
-            self.base, self.value, self.commit = number, value, commit
-
-    def work(self, value: float, patch: str = "") -> None:
-        self.add("work", value, compared(value, self.value), patch)
-
-    def final(self) -> None:
-        self.add("final", self.value, compared(self.value, 100.0))
-
-
-def sample(runs: Path, name: str = "amber", text: str = "") -> RunFolder:
-    made = Sample(runs, name, text)
-    for value in (150.0, 140.0, 300.0):
-        made.work(value, text)
-    made.final()
-    return made.folder
 
 
 class Seen(HTMLParser):
@@ -249,13 +129,13 @@ def test_a_run_and_a_comparison_at_once_are_refused(tmp_path: Path) -> None:
         CliRunner().invoke(report, ["amber", "--compare", "a", "b"], catch_exceptions=False)
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20))
-def test_nothing_on_the_front_is_beaten_and_all_else_is(pairs: list[tuple[int, int]]) -> None:
-    best = front([(float(a), float(b)) for a, b in pairs], ("max", "min"))
-    for number, (up, across) in enumerate(pairs):
-        beaten = any(a >= up and b <= across and (a, b) != (up, across) for a, b in pairs)
-        assert (number in best) is not beaten
+def test_the_trade_off_says_who_is_beaten_for_sure_and_what_was_not_compared(tmp_path: Path) -> None:
+    told = Seen(written(sample(tmp_path).path, "-o", tmp_path / "page.html")).text
+    assert "Another round stands above 0, 1, 2 in both by whole intervals." in told
+    assert "gain in ttft_p50 at c16" in told
+    assert "neither is shown to dominate at c16 (2 objectives)" in told
+    new = Sample(tmp_path, "new")
+    assert "No two objectives have been compared yet." in written(new.folder.path, "-o", tmp_path / "new.html")
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium: install the package `chromium`")
