@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ HINTS = {
     "http-overhead",
 }
 COMPILED = "compiled-step"
+BY_MLX = "mlx-flow-step"
 STARTERS = {
     "text": "tiny_llama", "speech": "moonshine_streaming", "image": "show_o2_h100", "chat-json": "llama_mlx_json",
 }  # fmt: skip
@@ -105,7 +107,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_skill_is_valid_and_says_what_it_is_for(skill: Path) -> None:
     assert validate(skill) == []
     assert metadata(skill, "modality")[0] in STARTERS
-    assert "cpu" in metadata(skill, "backend")
+    assert set(metadata(skill, "backend")) <= {"cpu", "cuda", "metal"}
+    assert metadata(skill, "backend")
     assert (skill / metadata(skill, "recipe")[0]).is_file()
     assert set(metadata(skill, "relieves")) <= HINTS
     assert metadata(skill, "relieves")
@@ -119,6 +122,8 @@ def test_a_skill_is_valid_and_says_what_it_is_for(skill: Path) -> None:
 def test_a_recipe_applies_once_after_what_it_requires(name: str, variant: str, tmp_path: Path) -> None:
     if name == COMPILED and shutil.which("g++") is None:
         pytest.skip("no C++ compiler")
+    if name == BY_MLX and find_spec("mlx") is None:
+        pytest.skip("MLX is not installed")
     folder = workspace(tmp_path / "candidate", name)
     for before in required(name):
         assert apply(before, folder).returncode == 0
