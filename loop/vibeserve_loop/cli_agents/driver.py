@@ -69,6 +69,7 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     if known is None and not command:
         raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
     program = known or Program(command, "install it")
+    program = replace(program, keys=(*program.keys, *filter(None, words.pop("keys", "").split(","))))
     if command and known:
         program = replace(known, command=command)
     priced = {key: value for key, value in words.items() if key != "max_usd"}
