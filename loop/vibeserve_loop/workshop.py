@@ -16,6 +16,7 @@ from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.desk.attendance import attended
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
@@ -167,7 +168,7 @@ class Workshop:
                 workspace.folder, self.sandbox, restore=lambda: workspace.checkout(origin),
                 log=lambda line: print(line, file=stream), readable=workspace.borrowed,
             )  # fmt: skip
-            done = agent.work(brief, desk)
+            done = attended(agent, brief, desk)
             return done.model_copy(update={"gates": asked()}) if asked() else done
 
     @contextlib.contextmanager

@@ -22,6 +22,7 @@ from pytest_vibeserve.target import load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import Gate
 from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.desk.attendance import attended
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.records import Assessment, Decision, Round, Task
@@ -59,7 +60,7 @@ def _session(folder: Path, case: dict, options: list[tuple[str, str]]) -> dict:
         with brokered(folder, workspace) if case["brokered"] else contextlib.nullcontext():
             agent = resolve.agent(case["agent"], options)
             for attempt in range(1, case["attempts"] + 1):
-                result = agent.work(brief(folder, attempt), desk)
+                result = attended(agent, brief(folder, attempt), desk)
         told = json.loads(result.model_dump_json())
     except VibeserveError as error:
         told = {"error": type(error).__name__, "message": str(error)}

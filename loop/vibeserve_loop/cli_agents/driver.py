@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ from vibeserve_loop.cli_agents.headless import heard
 from vibeserve_loop.cli_agents.leashed import Spot
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environment
-from vibeserve_loop.desk.endings import AgentStopped, Session, given_up
+from vibeserve_loop.desk.endings import Session
 from vibeserve_loop.desk.equipment import equipped
-from vibeserve_loop.desk.secrecy import leaked, masked
+from vibeserve_loop.desk.secrecy import scrub, secrets_of
 from vibeserve_loop.options import words_of
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.limits import Account
@@ -88,8 +87,6 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
     program = choice.program
     ready(choice)
-    keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
-    desk = replace(desk, log=masked(desk.log, keys))
     home = _home(choice, desk)
     price = price_of(choice.model, choice.caps.price)
     wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user")
@@ -104,9 +101,7 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
         desk.log(f"{command[0]}; skills: {', '.join(skills) or 'none'}")
         start = Start(enclosed(command, walls, desk), spot, program.mode, resume)
         done = _carried(choice, start, brief, Talk(desk, account, link))
-    if leaks := leaked(desk.folder, keys):
-        why = f"it wrote a key from the environment into {', '.join(leaks)}"
-        done = given_up(desk, AgentStopped("garbage", why), done)
+        scrub(spot.errors, secrets_of(spot.environment))
     _keep(home, brief, done)
     return done
 

@@ -13,9 +13,12 @@ pytest.importorskip("acp", reason="the extra `acp` is not installed")
 AGENT = Path(__file__).parents[1] / "acp_agent.py"
 
 
-def spoken(way: str, folder: Path, *, attempts: int = 1, **options: str) -> Outcome:
-    given = {"command": f"{sys.executable} {AGENT} {way}", **options}
-    return played(Case("acp", [], given, attempts=attempts), folder, 60)
+KEY = "lab-key-never-to-be-seen"
+
+
+def spoken(way: str, folder: Path, *, attempts: int = 1, sandbox: str = "none", **options: str) -> Outcome:
+    given = {"command": f"{sys.executable} {AGENT} {way}", "keys": "LAB_API_KEY", **options}
+    return played(Case("acp", [], given, {"LAB_API_KEY": KEY}, sandbox, attempts=attempts), folder, 60)
 
 
 def _is_undone(done: Outcome) -> bool:
@@ -67,3 +70,23 @@ def test_the_history_of_a_session_that_is_taken_up_counts_for_nothing(way: str, 
     assert done.result["ending"] == "finished", done.result
     assert "session one is taken up again" in done.result["log"]
     assert (done.result["calls"], done.result["speed"]) == (calls, "251\n")
+
+
+def _holding_the_key(folder: Path) -> list[Path]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "case.json"]
+    return [path for path in files if KEY.encode() in path.read_bytes()]
+
+
+def test_a_key_that_a_program_shouts_is_in_no_file_and_no_reason(tmp_path: Path) -> None:
+    done = spoken("shouts_its_key", tmp_path)
+    assert "Authorization: Bearer *** is not known" in done.result["failed"]
+    assert "***" in (tmp_path / "run" / "homes" / "acp.errors.log").read_text()
+    assert _holding_the_key(tmp_path) == []
+    assert KEY not in str(done.result)
+
+
+def test_a_session_that_writes_a_key_down_is_refused_as_a_whole(tmp_path: Path) -> None:
+    done = spoken("writes_its_key", tmp_path)
+    assert "wrote a key from the environment into speed" in done.result["failed"]
+    assert _is_undone(done)
+    assert KEY not in str(done.result)
