@@ -21,6 +21,7 @@ from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environm
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environment
 from vibeserve_loop.desk.endings import Session
 from vibeserve_loop.desk.equipment import equipped
+from vibeserve_loop.desk.rations import cores_of
 from vibeserve_loop.desk.secrecy import scrub, secrets_of
 from vibeserve_loop.options import words_of
 from vibeserve_loop.roles import Brief, Desk
@@ -90,7 +91,9 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     home = _home(choice, desk)
     price = price_of(choice.model, choice.caps.price)
     wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user")
-    spot = Spot(desk.folder, environment_for(program, wish), home.with_name(f"{home.name}.errors.log"))
+    spot = Spot(
+        desk.folder, environment_for(program, wish), home.with_name(f"{home.name}.errors.log"), cores_of(desk.sandbox)
+    )
     link = find_link(desk.folder)
     others = (home, *_logins(choice), *((Path(link.address.socket).parent,) if link else ()))
     walls = Walls(desk.folder.resolve(), others, desk.readable)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.desk.rations import kind_of
 from vibeserve_loop.roles import Desk
 from vibeserve_loop.walls.relay import Endpoint, through
 
@@ -55,7 +56,7 @@ def enclosed(command: tuple[str, ...], walls: Walls, desk: Desk) -> tuple[str, .
 
 def walled(desk: Desk) -> bool:
     """Whether the run has a sandbox, so that a program of its own gets walls too."""
-    return not type(desk.sandbox).__module__.endswith(".none")
+    return kind_of(desk.sandbox) != "none"
 
 
 def _interpreters(program: str) -> tuple[str, ...]:
