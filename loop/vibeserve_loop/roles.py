@@ -89,6 +89,15 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class Enclosable(Protocol):
+    """An agent that is a program of its own, which has to be shut in; no agent has to be."""
+
+    def fits(self, sandbox: Sandbox) -> None:
+        """UsageError when its program cannot be shut in as that sandbox would."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Charter:
     """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there."""

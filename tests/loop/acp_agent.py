@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ class Agent:
 
     async def looks_round(self) -> None:
         """Write down what can be seen and reached from where it runs."""
-        seen = [place for place in sys.argv[2:] if Path(place).exists()]
+        seen = [place for place in sys.argv[2].split(",") if _is_there(place)]
         (self._folder / "seen").write_text("\n".join(seen))
         await self.minimal()
 
@@ -145,6 +146,18 @@ class Agent:
 
     async def _tell(self, update: Any) -> None:
         await self._client.session_update(session_id="one", update=update)
+
+
+def _is_there(place: str) -> bool:
+    """Whether a file holds something, or somebody answers at an endpoint."""
+    if not place.startswith("tcp://"):
+        return Path(place).exists() and (Path(place).is_dir() or Path(place).read_bytes() != b"")
+    host, _, port = place.removeprefix("tcp://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _key() -> str:

@@ -172,3 +172,5 @@ KEEP_A_CAP = ("claude",)
 """Programs that keep a cap in dollars themselves."""
 TAKE_SERVERS = ("claude", "codex")
 """Programs that can be given MCP servers for one session by words alone."""
+SETTLE_SERVERS = ("gemini",)
+"""Programs that are told of MCP servers by their settings."""

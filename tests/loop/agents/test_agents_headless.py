@@ -57,7 +57,7 @@ def test_a_cap_in_dollars_is_kept_by_the_program_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["claude", "codex"])
+@pytest.mark.parametrize("name", ["claude", "codex", "gemini"])
 def test_it_asks_the_gate_where_it_can_be_told_of_it(name: str, tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
     model = {"model": "lab-model"} if name == "codex" else {}
