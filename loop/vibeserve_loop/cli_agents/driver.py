@@ -133,7 +133,7 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     errors = home.with_name(f"{home.name}.errors.log")
     spot = Spot(desk.folder, environment_for(choice.program, wish), errors, cores_of(desk.sandbox))
     others = (home, *_logins(choice), *((Path(link.address.socket).parent,) if link else ()))
-    walls = Walls(desk.folder.resolve(), others, desk.readable)
+    walls = Walls(desk.folder.resolve(), _nothing(home), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills, _reach(choice, desk, home) as reach:
         command = choice.program.command if choice.mode == "acp" else _headless(choice, desk, servers, resume)
@@ -197,6 +197,12 @@ def _reach(choice: Choice, desk: Desk, home: Path) -> Iterator[Reach]:
         return
     with reaching(endpoints, home.with_name(f"{home.name}.hosts")) as found:
         yield found
+
+
+def _nothing(home: Path) -> Path:
+    found = home.with_name("nothing")
+    found.touch()
+    return found
 
 
 def _home(choice: Choice, desk: Desk) -> Path:

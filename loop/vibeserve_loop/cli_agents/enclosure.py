@@ -21,9 +21,13 @@ NO_REACH = Reach()
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """What is writable inside: the workspace, but for its `.git`, and other folders; and what else can be read."""
+    """What is writable inside: the workspace, but for its `.git`, and other folders; and what else can be read.
+
+    `nothing` is an empty file that stands for each `.env` beside what is shown.
+    """
 
     folder: Path
+    nothing: Path
     others: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     reach: Reach = NO_REACH
@@ -69,7 +73,7 @@ def _shown(command: tuple[str, ...], walls: Walls) -> Iterator[str]:
     for path in (*SYSTEM, *NETWORK, *map(str, places)):
         yield from ("--ro-bind-try", path, path)
     for secret in sorted({path / ".env" for path in places if (path / ".env").is_file()}):
-        yield from ("--ro-bind", "/dev/null", str(secret))
+        yield from ("--ro-bind", str(walls.nothing), str(secret))
     if walls.reach.hosts:
         yield from ("--ro-bind", str(walls.reach.hosts), "/etc/hosts")
         return

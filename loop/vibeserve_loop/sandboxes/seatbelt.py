@@ -27,10 +27,10 @@ class SeatbeltSandbox:
             return f"{PROGRAM} is not there; {MENDING}"
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                self.run(Job(("/usr/bin/true",), Path(scratch), timeout_s=20.0))
+                done = self.run(Job(("/usr/bin/true",), Path(scratch), timeout_s=20.0))
             except InfrastructureError as error:
                 return f"sandbox-exec does not work here ({error}); {MENDING}"
-        return ""
+        return "" if done.code == 0 else f"sandbox-exec does not work here ({done.errors.strip()}); {MENDING}"
 
     def run(self, job: Job) -> Finished:
         """Run with the job's folder and a scratch folder writable."""

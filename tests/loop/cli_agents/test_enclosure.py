@@ -60,13 +60,8 @@ def test_a_script_starts_with_what_lies_beside_it_and_sees_neither_secrets_nor_o
     (tools / "beside.py").write_text(f"NAME = {str(tools / 'agent.py')!r}\n")
     (tools / ".env").write_text("TOKEN=1")
     (tmp_path / "private").write_text("mine")
-    asked = [
-        tools / "beside.py",
-        tools / ".env",
-        tmp_path / "private",
-        lab / "case.json",
-        Path.cwd() / "pyproject.toml",
-    ]
+    hidden = [tools / ".env", tmp_path / "private", lab / "case.json", Path(__file__).parents[3] / "pyproject.toml"]
+    asked = [tools / "beside.py", *hidden]
     command = shlex.join([sys.executable, str(tools / "start.py"), "looks_round", ",".join(map(str, asked))])
     done = _enclosed(command, lab)
     assert done.result.get("ending") == "finished", done.result
