@@ -9,7 +9,7 @@ from agent_cases import EDITS, GATED, Case, Outcome, played
 from clis import path_with
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.cli_agents.driver import choice_of
+from vibeserve_loop.cli_agents.choices import choice_of
 from vibeserve_loop.cli_agents.event_lines import READERS, WORDS, Ask, Heard
 
 KEY = "sk-never-to-be-seen"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.cli_agents.driver import choice_of
+from vibeserve_loop.cli_agents.choices import choice_of
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Wish, environment_for
 
 
