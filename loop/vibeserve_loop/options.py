@@ -108,8 +108,8 @@ def number(name: str, word: str, default: float | None) -> float | None:
 
 def path_in(word: str) -> Path | None:
     """The file or folder that a command's word names, as it is or behind `--option=`; a bare name is a file's only."""
-    text = word.partition("=")[2] if word.startswith("-") else word
-    if not text or text.startswith("-") or "\0" in text:
+    text = _value(word)
+    if not text or "\0" in text:
         return None
     path = Path(text)
     return path if path.is_file() or ("/" in text and path.is_dir()) else None
@@ -117,12 +117,16 @@ def path_in(word: str) -> Path | None:
 
 def absolute(command: Sequence[str]) -> tuple[str, ...]:
     """The command with the paths among its words made absolute, for it is started in another folder."""
-    found = []
-    for number, word in enumerate(command):
-        path = path_in(word) if number or "/" in word else None
-        head = word[: len(word) - len(str(path))] if path is not None and word.endswith(str(path)) else None
-        found.append(word if path is None or head is None else head + os.path.abspath(path))
-    return tuple(found)
+    return tuple(
+        word.removesuffix(_value(word)) + os.path.abspath(_value(word))
+        if (number or "/" in word) and path_in(word) is not None
+        else word
+        for number, word in enumerate(command)
+    )
+
+
+def _value(word: str) -> str:
+    return word.partition("=")[2] if word.startswith("-") else word
 
 
 def words_of(option: str, text: str) -> list[str]:

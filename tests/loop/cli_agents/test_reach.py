@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from pathlib import Path
 
@@ -55,17 +56,15 @@ def test_only_this_machine_is_reached_by_number() -> None:
 
 
 def test_a_door_leads_to_its_endpoint(tmp_path: Path) -> None:
-    import socket
-
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    with reaching((Endpoint("localhost", server.server_address[1]),), tmp_path / "hosts") as found:
-        with socket.socket(socket.AF_UNIX) as way:
-            way.settimeout(20)
-            way.connect(str(found.doors[0].socket))
-            way.sendall(b"NONSENSE / HTTP/1.0\r\n\r\n")
-            assert b"501" in way.recv(4096)
+    there = Endpoint("localhost", server.server_address[1])
+    with reaching((there,), tmp_path / "hosts") as found, socket.socket(socket.AF_UNIX) as way:
+        way.settimeout(20)
+        way.connect(str(found.doors[0].socket))
+        way.sendall(b"NONSENSE / HTTP/1.0\r\n\r\n")
+        assert b"501" in way.recv(4096)
     server.shutdown()
     thread.join()
     server.server_close()
