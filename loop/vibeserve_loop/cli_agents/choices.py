@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ SETTLED_BY_FILES = ("codex", "opencode")
 class Choice:
     """A program and what it is to use; `home` is `own` (kept with the run) or `user`, who may be logged in.
 
-    `mode` is `acp`, or `headless` for the program's own mode without a person; `endpoints` are further ones to reach.
+    `mode` is `acp`, or `headless` for the program's own mode without a person; `endpoints` are further ones to reach,
+    `keys` are variables that it gets besides its provider's.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Choice:
     home: str = "own"
     mode: str = "acp"
     endpoints: str = ""
+    keys: tuple[str, ...] = ()
     caps: Caps = NO_CAPS
 
 
@@ -55,18 +58,22 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
     if known is None and not command:
         raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
     program = known or Program(command, "install it")
-    program = replace(program, keys=(*program.keys, *filter(None, words.pop("keys", "").split(","))))
+    keys = tuple(key.strip() for key in words.pop("keys", "").split(",") if key.strip())
+    program = replace(program, keys=(*program.keys, *keys))
     if command and known:
         program = replace(program, command=command)
     endpoints = words.pop("endpoints", "")
     endpoints_named(f"{endpoints},{url}" if url else endpoints)
     priced = {key: value for key, value in words.items() if key != "max_usd"}
     caps_of(model, priced)
-    return Choice(name, program, model, url, home, mode, endpoints, Caps(**words))
+    return Choice(name, program, model, url, home, mode, endpoints, keys, Caps(**words))
 
 
 def ready(choice: Choice) -> None:
-    """UsageError when the program is not installed."""
+    """UsageError when the program is not installed, or a variable that it is to get is not set."""
+    missing = [key for key in choice.keys if not os.environ.get(key)]
+    if missing:
+        raise UsageError(f"{missing[0]} is not set: put it in the environment, or leave it out of keys=")
     name = choice.program.command[0] if choice.mode == "acp" else choice.name
     if shutil.which(name) is None:
         raise UsageError(f"{name} is not installed: {choice.program.install}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environme
 from vibeserve_loop.desk.endings import Session
 from vibeserve_loop.desk.equipment import equipped
 from vibeserve_loop.desk.rations import cores_of
-from vibeserve_loop.desk.secrecy import scrub, secrets_of
+from vibeserve_loop.desk.secrecy import masked, masked_result, scrub, secrets_of
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk, Sandbox
 from vibeserve_loop.tool_loop.limits import Account
@@ -45,7 +46,7 @@ class ProgramAgent:
         self._choice = choice_of(name, options)
 
     def ready(self) -> None:
-        """UsageError when the program or one of its keys is not there."""
+        """UsageError when the program is not installed, or a variable that it is to get is not set."""
         ready(self._choice)
 
     def fits(self, sandbox: Sandbox) -> None:
@@ -61,7 +62,8 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
     ready(choice)
     fits(choice, desk.sandbox)
-    home = _home(choice, desk)
+    keys = (*secrets_of(os.environ), *(os.environ.get(name, "") for name in choice.keys))
+    desk, home = replace(desk, log=masked(desk.log, keys)), _home(choice, desk)
     resume = _left_off(home, brief)
     if resume and choice.name in FORGETFUL and shutil.which(choice.name):
         choice = replace(choice, mode="headless")
@@ -81,9 +83,9 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
         try:
             done = _carried(choice, start, brief, Talk(desk, account, link))
         finally:
-            scrub(errors, secrets_of(spot.environment))
+            scrub(errors, keys)
     _keep(home, brief, done)
-    return done
+    return masked_result(done, keys)
 
 
 def _carried(choice: Choice, start: Start, brief: Brief, talk: Talk) -> Session:
