@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -84,28 +83,34 @@ def _python(root: Path) -> Iterator[Path]:
     """The root of a Python or of a virtual environment, what that was made from, and folders that it adds to itself."""
     settings = root / "pyvenv.cfg"
     if not settings.is_file():
-        if any(root.glob("lib/python3*/os.py")):
+        if _is_python(root):
             yield root
         return
     yield root
     lines = (line.partition("=") for line in settings.read_text("utf-8", "replace").splitlines())
     home = next((value.strip() for key, _, value in lines if key.strip() == "home"), "")
     if home:
-        yield from (path.parent.parent for path in _links(Path(home, "python3")) if path.parent.parent.is_dir())
+        yield from (path.parent.parent for path in _links(Path(home, "python3")) if _is_python(path.parent.parent))
     for added in root.glob("lib/python3*/site-packages/*.pth"):
         for line in added.read_text("utf-8", "replace").splitlines():
             if line.startswith("/") and Path(line).is_dir():
                 yield Path(line)
 
 
+def _is_python(root: Path) -> bool:
+    return any(root.glob("lib/python3*/os.py"))
+
+
 def _interpreter(program: Path) -> Path | None:
     """What a script is started by, as its first line says."""
-    with program.resolve().open("rb") as stream:
-        line = stream.readline(512)
+    try:
+        with program.resolve().open("rb") as stream:
+            line = stream.readline(512)
+    except PermissionError:
+        return None
     if not line.startswith(b"#!"):
         return None
-    words = shlex.split(line[2:].decode("utf-8", "replace"), comments=False)
-    words = [word for word in words if not word.startswith("-")]
+    words = [word for word in line[2:].decode("utf-8", "replace").split() if not word.startswith("-")]
     if words and Path(words[0]).name == "env":
         words = words[1:]
     found = shutil.which(words[0]) if words else None
