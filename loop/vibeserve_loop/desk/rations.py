@@ -27,9 +27,9 @@ class Rationed:
 
 
 def kind_of(sandbox: Sandbox) -> str:
-    """The name of a sandbox's kind, which is its module's, whatever bounds it has."""
+    """The name that a sandbox is asked for by, whatever bounds it has; of a foreign one its module's."""
     inner = sandbox.inner if isinstance(sandbox, Rationed) else sandbox
-    return type(inner).__module__.rpartition(".")[2]
+    return type(inner).__module__.removeprefix("vibeserve_loop.sandboxes.")
 
 
 def cores_of(sandbox: Sandbox) -> tuple[int, ...]:
