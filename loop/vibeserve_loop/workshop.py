@@ -16,6 +16,8 @@ from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.desk.attendance import attended
+from vibeserve_loop.desk.rations import Rationed
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
@@ -164,11 +166,16 @@ class Workshop:
             workspace.checkout(origin)
         with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
             desk = Desk(
-                workspace.folder, self.sandbox, restore=lambda: workspace.checkout(origin),
+                workspace.folder, self._rationed(), restore=lambda: workspace.checkout(origin),
                 log=lambda line: print(line, file=stream), readable=workspace.borrowed,
             )  # fmt: skip
-            done = agent.work(brief, desk)
+            done = attended(agent, brief, desk)
             return done.model_copy(update={"gates": asked()}) if asked() else done
+
+    def _rationed(self) -> Sandbox:
+        """Agents' commands get the memory that a candidate has, and keep off the cores of gates beside them."""
+        spare = self.devices.spare if self.settings.workers > 1 else ()
+        return Rationed(self.sandbox, self.target.limits.memory_gib, spare)
 
     @contextlib.contextmanager
     def _gate_for(self, turn: Turn) -> Iterator[Callable[[], int]]:

@@ -164,9 +164,26 @@ def test_a_command_that_fails_is_no_failure_of_the_sandbox(sandbox: Sandbox, tmp
     assert not missing.timed_out
 
 
+@every(HERE)
+def test_a_command_cannot_pass_for_its_sandbox(sandbox: Sandbox, tmp_path: Path) -> None:
+    for name, code in (("bwrap", 1), ("docker", 125), ("sandbox-exec", 71)):
+        words = f"import os, sys; os.write(2, b'{name}: no room for it\\n'); sys.exit({code})"
+        done = sandbox.run(_python(words, tmp_path))
+        assert (done.code, done.errors) == (code, f"{name}: no room for it\n")
+
+
+@every(NAMES)
+def test_a_command_keeps_to_the_cores_that_it_is_given(sandbox: Sandbox, tmp_path: Path) -> None:
+    if not hasattr(os, "sched_getaffinity") or isinstance(sandbox, ModalSandbox):
+        pytest.skip("there is no pinning of processes here")
+    core = min(os.sched_getaffinity(0))
+    words = "import os; print(sorted(os.sched_getaffinity(0)))"
+    assert sandbox.run(_python(words, tmp_path, cores=(core,))).output == f"[{core}]\n"
+
+
 @every(("bubblewrap", "docker"))
 def test_a_sandbox_that_fails_is_no_failure_of_the_command(sandbox: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError):
+    with pytest.raises(InfrastructureError, match="began no command"):
         sandbox.run(_python("pass", tmp_path, readable=(tmp_path / "nowhere",)))
 
 

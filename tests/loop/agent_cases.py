@@ -58,8 +58,10 @@ def played(case: Case, folder: Path, limit_s: float = 120) -> Outcome:
     paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "loop")])
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment = {**kept, "PYTHONPATH": paths, "HOME": str(folder)}
+    (folder / "hosts").write_text("127.0.0.1 localhost model.test\n")
+    walls = (*WALLS, "--ro-bind", str(folder / "hosts"), "/etc/hosts")
     done = subprocess.run(
-        [*WALLS, sys.executable, str(LAB), str(folder)], cwd=folder, env=environment, capture_output=True, text=True,
+        [*walls, sys.executable, str(LAB), str(folder)], cwd=folder, env=environment, capture_output=True, text=True,
         timeout=limit_s, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,7 @@ from pytest_vibeserve.target import load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import Gate
 from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.desk.attendance import attended
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.records import Assessment, Decision, Round, Task
@@ -36,12 +37,19 @@ def main(folder: Path) -> None:
     command = [sys.executable, str(ENDPOINT), str(folder / "script.json"), str(folder / "requests.jsonl")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as endpoint:
         assert endpoint.stdout is not None
-        url = f"http://127.0.0.1:{int(endpoint.stdout.readline())}"
-        os.environ.update({name: value.replace("{url}", url) for name, value in case["environment"].items()})
-        options = [(name, value.replace("{url}", url)) for name, value in case["options"].items()]
+        port = int(endpoint.stdout.readline())
+        os.environ.update(case["environment"])
+        filled = {"{url}": f"http://127.0.0.1:{port}", "{port}": str(port)}
+        options = [(name, _filled(value, filled)) for name, value in case["options"].items()]
         print(json.dumps(_session(folder, case, options)))
         assert endpoint.stdin is not None
         endpoint.stdin.close()
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def _session(folder: Path, case: dict, options: list[tuple[str, str]]) -> dict:
@@ -59,7 +67,7 @@ def _session(folder: Path, case: dict, options: list[tuple[str, str]]) -> dict:
         with brokered(folder, workspace) if case["brokered"] else contextlib.nullcontext():
             agent = resolve.agent(case["agent"], options)
             for attempt in range(1, case["attempts"] + 1):
-                result = agent.work(brief(folder, attempt), desk)
+                result = attended(agent, brief(folder, attempt), desk)
         told = json.loads(result.model_dump_json())
     except VibeserveError as error:
         told = {"error": type(error).__name__, "message": str(error)}

@@ -93,6 +93,10 @@ class Endpoint:
         if kind in ("429", "500", "401"):
             error = {"type": "rate_limit_error" if kind == "429" else "api_error", "message": f"no: {kind}"}
             return web.json_response({"type": "error", "error": error}, status=int(kind), headers={"retry-after": "0"})
+        if kind == "echo":
+            told = " ".join(request.headers.get(name, "") for name in ("authorization", "x-api-key"))
+            error = {"type": "invalid_request_error", "message": f"not understood: {told}"}
+            return web.json_response({"type": "error", "error": error}, status=400)
         reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await reply.prepare(request)
         if kind == "flood":

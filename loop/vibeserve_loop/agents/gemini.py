@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from vibeserve_loop.cli_agents.driver import choice_of, ready, worked
-from vibeserve_loop.records import AgentResult
-from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.cli_agents.driver import ProgramAgent
 
 
-class GeminiAgent:
-    """Options: `command`, `model`, `base_url`, `home` (own or user), and the caps of a session."""
+class GeminiAgent(ProgramAgent):
+    """Options: `command`, `model`, `base_url`, `endpoints`, `keys`, `home` (own or user), and the caps of a session."""
 
     def __init__(self, **options: str) -> None:
         """Check the options; UsageError names what is wrong before anything is spent."""
-        self._choice = choice_of("gemini", options)
-
-    def ready(self) -> None:
-        """UsageError when the program is not installed."""
-        ready(self._choice)
-
-    def work(self, brief: Brief, desk: Desk) -> AgentResult:
-        """One session; UsageError when the program is not installed."""
-        return worked(self._choice, brief, desk)
+        super().__init__("gemini", options)

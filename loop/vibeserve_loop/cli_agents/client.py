@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from acp import schema
 from acp.exceptions import RequestError
 
+from vibeserve_loop.cli_agents.lenience import table
 from vibeserve_loop.desk.endings import AgentStopped
 from vibeserve_loop.roles import Desk
 from vibeserve_loop.tool_loop.limits import Account
@@ -20,7 +21,10 @@ REFUSED_KINDS = ("fetch",)
 
 
 class LoopClient:
-    """The client of one session; `stopped` gets what must end it, `text` holds what the agent said last."""
+    """The client of one session; `stopped` gets what must end it, `text` holds what the agent said last.
+
+    Nothing counts before `listening`: an agent that takes a session up again first tells all of its history.
+    """
 
     def __init__(self, desk: Desk, account: Account) -> None:
         """Take where the agent works and what it may use."""
@@ -28,6 +32,7 @@ class LoopClient:
         self._folder = desk.folder.resolve()
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.text = ""
+        self.listening = False
         self.usd: float | None = None
         self.broken = self.limited = False
         self._context = self._before = self._guessed = 0
@@ -54,6 +59,8 @@ class LoopClient:
 
     async def session_update(self, session_id: str, update: Any, **kwargs: Any) -> None:
         """Count and log what the agent tells; past a limit the session is to be stopped."""
+        if not self.listening:
+            return
         try:
             self._take(update)
         except AgentStopped as stop:
@@ -76,7 +83,7 @@ class LoopClient:
         elif isinstance(update, schema.UsageUpdate):
             self._used(update)
         elif isinstance(update, schema.SessionInfoUpdate):
-            self._heard((update.field_meta or {}).get("codex") or {})
+            self._heard(table(table(update.field_meta).get("codex")))
 
     def _called(self, call: Any) -> None:
         """Take in a call or what became of it; many programs tell of its input only after its start."""
@@ -117,9 +124,9 @@ class LoopClient:
             if cap is not None and self.usd > cap:
                 raise AgentStopped("budget", f"${self.usd:.4f} is spent of ${cap}")
 
-    def _heard(self, codex: dict[str, Any]) -> None:
+    def _heard(self, codex: Mapping[str, Any]) -> None:
         """What codex tells of its own state: it ends a turn that failed as if it had ended well."""
-        status = (codex.get("threadStatus") or {}).get("type")
+        status = table(codex.get("threadStatus")).get("type")
         self.broken = status == "systemError" if status else self.broken
         self.limited = self.limited or '"httpStatusCode": 429' in json.dumps(codex, default=str)
 

@@ -8,106 +8,84 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.broker.link import Link, find_link
+from vibeserve_loop.cli_agents.choices import Choice, choice_of, endpoints_of, fits, ready
 from vibeserve_loop.cli_agents.enclosure import Walls, enclosed, walled
-from vibeserve_loop.cli_agents.event_lines import KEEP_A_CAP, TAKE_SERVERS, WORDS, Ask
+from vibeserve_loop.cli_agents.event_lines import KEEP_A_CAP, SETTLE_SERVERS, TAKE_SERVERS, WORDS, Ask
 from vibeserve_loop.cli_agents.headless import heard
 from vibeserve_loop.cli_agents.leashed import Spot
-from vibeserve_loop.cli_agents.programs import PROGRAMS, Program, Wish, environment_for
+from vibeserve_loop.cli_agents.programs import Wish, environment_for
+from vibeserve_loop.cli_agents.reach import Reach, reaching
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, server_environment
-from vibeserve_loop.desk.endings import AgentStopped, Session, given_up
+from vibeserve_loop.desk.endings import Session
 from vibeserve_loop.desk.equipment import equipped
-from vibeserve_loop.desk.secrecy import leaked, masked
-from vibeserve_loop.options import words_of
-from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.desk.rations import cores_of
+from vibeserve_loop.desk.secrecy import masked, masked_result, scrub, secrets_of
+from vibeserve_loop.records import AgentResult
+from vibeserve_loop.roles import Brief, Desk, Sandbox
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import price_of
-from vibeserve_loop.tool_loop.session import Caps, caps_of, limits_of
-from vibeserve_loop.walls.relay import Endpoint, endpoint_of, relayed
+from vibeserve_loop.tool_loop.session import limits_of
 
 EXTRA = 'its library is missing: pip install "pytest-vibeserve[acp]"'
 
-NO_CAPS = Caps()
-SETTLED_BY_FILES = ("codex", "opencode")
-"""Programs that are told their model and endpoint by a file of settings only."""
+FORGETFUL = ("gemini",)
+"""Programs that over the protocol begin a new session where they are asked for an old one; headless they do not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A program and what it is to use; `home` is `own` (kept with the run) or `user`, who may be logged in.
+class ProgramAgent:
+    """An agent that is a program of its own; each program has a class of its own beside the others."""
 
-    `mode` is `acp`, or `headless` for the program's own mode without a person.
-    """
+    def __init__(self, name: str, options: Mapping[str, str]) -> None:
+        """Check the options; UsageError names what is wrong before anything is spent."""
+        self._choice = choice_of(name, options)
 
-    name: str
-    program: Program
-    model: str = ""
-    base_url: str = ""
-    home: str = "own"
-    mode: str = "acp"
-    caps: Caps = NO_CAPS
+    def ready(self) -> None:
+        """UsageError when the program is not installed, or a variable that it is to get is not set."""
+        ready(self._choice)
 
+    def fits(self, sandbox: Sandbox) -> None:
+        """UsageError when the program cannot be shut in as the sandbox would, or not be led to its endpoint there."""
+        fits(self._choice, sandbox)
 
-def choice_of(name: str, options: Mapping[str, str]) -> Choice:
-    """The choice that `command`, `model`, `base_url`, `home` and the caps stand for; UsageError if wrong."""
-    words = dict(options)
-    command = tuple(words_of("command=", words.pop("command", "")))
-    model, url, home = words.pop("model", ""), words.pop("base_url", "").rstrip("/"), words.pop("home", "own")
-    if home not in ("own", "user"):
-        raise UsageError(f"home={home} is neither own nor user")
-    if home == "user" and name in SETTLED_BY_FILES and (model or url):
-        raise UsageError(f"home=user leaves {name}'s own settings alone: name the model there, or leave home out")
-    mode = words.pop("mode", "acp")
-    if mode not in ("acp", "headless") or (mode == "headless" and name not in WORDS):
-        raise UsageError(f"mode={mode}: acp, or headless for {', '.join(WORDS)}")
-    known = PROGRAMS.get(name)
-    if known is None and not command:
-        raise UsageError("give command='PROGRAM WORDS' of a program that speaks the Agent Client Protocol")
-    program = known or Program(command, "install it")
-    if command and known:
-        program = replace(known, command=command)
-    priced = {key: value for key, value in words.items() if key != "max_usd"}
-    caps_of(model, priced)
-    return Choice(name, program, model, url, home, mode, Caps(**words))
-
-
-def ready(choice: Choice) -> None:
-    """UsageError when the program is not installed."""
-    name = choice.program.command[0] if choice.mode == "acp" else choice.name
-    if shutil.which(name) is None:
-        raise UsageError(f"{name} is not installed: {choice.program.install}")
+    def work(self, brief: Brief, desk: Desk) -> AgentResult:
+        """One session; UsageError when the program is not installed."""
+        return worked(self._choice, brief, desk)
 
 
 def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     """One session of the program; UsageError when it or the library is not installed."""
-    program = choice.program
     ready(choice)
-    keys = [os.environ[name] for name in program.keys if os.environ.get(name)]
-    desk = replace(desk, log=masked(desk.log, keys))
-    home = _home(choice, desk)
-    price = price_of(choice.model, choice.caps.price)
-    wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user")
-    spot = Spot(desk.folder, environment_for(program, wish), home.with_name(f"{home.name}.errors.log"))
-    link = find_link(desk.folder)
+    fits(choice, desk.sandbox)
+    keys = (*secrets_of(os.environ), *(os.environ.get(name, "") for name in choice.keys))
+    desk, home = replace(desk, log=masked(desk.log, keys)), _home(choice, desk)
+    resume = _left_off(home, brief)
+    if resume and choice.name in FORGETFUL and shutil.which(choice.name):
+        choice = replace(choice, mode="headless")
+        desk.log(f"{choice.name} takes up session {resume} without the protocol")
+    link, price = find_link(desk.folder), price_of(choice.model, choice.caps.price)
+    servers = _servers(link) if choice.mode == "headless" else {}
+    wish = Wish(choice.model, choice.base_url, home, price, choice.home == "user", servers)
+    errors = home.with_name(f"{home.name}.errors.log")
+    spot = Spot(desk.folder, environment_for(choice.program, wish), errors, cores_of(desk.sandbox))
     others = (home, *_logins(choice), *((Path(link.address.socket).parent,) if link else ()))
-    walls = Walls(desk.folder.resolve(), others, desk.readable)
+    walls = Walls(desk.folder.resolve(), _nothing(home), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
-    with equipped(desk.folder, brief.target) as skills, _door(choice, desk) as (door, endpoint):
-        walls, resume = replace(walls, door=door, endpoint=endpoint), _left_off(home, brief)
-        command = program.command if choice.mode == "acp" else _headless(choice, desk, link, resume)
+    with equipped(desk.folder, brief.target) as skills, _reach(choice, desk, home) as reach:
+        command = choice.program.command if choice.mode == "acp" else _headless(choice, desk, servers, resume)
         desk.log(f"{command[0]}; skills: {', '.join(skills) or 'none'}")
-        start = Start(enclosed(command, walls, desk), spot, program.mode, resume)
-        done = _carried(choice, start, brief, Talk(desk, account, link))
-    if leaks := leaked(desk.folder, keys):
-        why = f"it wrote a key from the environment into {', '.join(leaks)}"
-        done = given_up(desk, AgentStopped("garbage", why), done)
+        start = Start(enclosed(command, replace(walls, reach=reach), desk), spot, choice.program.mode, resume)
+        try:
+            done = _carried(choice, start, brief, Talk(desk, account, link))
+        finally:
+            scrub(errors, keys)
     _keep(home, brief, done)
-    return done
+    return masked_result(done, keys)
 
 
 def _carried(choice: Choice, start: Start, brief: Brief, talk: Talk) -> Session:
@@ -120,26 +98,38 @@ def _carried(choice: Choice, start: Start, brief: Brief, talk: Talk) -> Session:
     return spoken(start, brief, talk)
 
 
-def _headless(choice: Choice, desk: Desk, link: Link | None, resume: str) -> tuple[str, ...]:
+def _servers(link: Link | None) -> dict[str, object]:
+    """The gate's server, as programs take it by words or settings."""
+    if link is None:
+        return {}
+    return {"vibeserve": {"command": sys.executable, "args": list(SERVER), "env": server_environment(link)}}
+
+
+def _headless(choice: Choice, desk: Desk, servers: Mapping[str, object], resume: str) -> tuple[str, ...]:
     """The words of a headless session; what the program cannot be given by words is said in the log."""
-    servers: dict[str, object] = {}
-    if link is not None and choice.name in TAKE_SERVERS:
-        servers["vibeserve"] = {"command": sys.executable, "args": list(SERVER), "env": server_environment(link)}
-    elif link is not None:
+    told = servers if choice.name in TAKE_SERVERS else {}
+    settled = choice.name in SETTLE_SERVERS and choice.home == "own"
+    if servers and not told and not settled:
         desk.log(f"{choice.name} is offered no gate in headless mode: it takes no server for one session")
     usd = limits_of(choice.caps).usd if choice.name in KEEP_A_CAP else None
-    return WORDS[choice.name](Ask(desk.folder.resolve(), choice.model, usd, resume, servers))
+    return WORDS[choice.name](Ask(desk.folder.resolve(), choice.model, usd, resume, told))
 
 
 @contextlib.contextmanager
-def _door(choice: Choice, desk: Desk) -> Iterator[tuple[Path | None, Endpoint | None]]:
-    """A door to the model for an endpoint of this machine; a provider's own is reached over the machine's network."""
-    found = endpoint_of(choice.base_url) if choice.base_url else None
-    if found is None or not found.is_here or not walled(desk):
-        yield None, None
+def _reach(choice: Choice, desk: Desk, home: Path) -> Iterator[Reach]:
+    """Doors to what the program has to reach; where nobody knows that, it has the machine's network."""
+    endpoints = endpoints_of(choice)
+    if not endpoints or not walled(desk):
+        yield Reach()
         return
-    with relayed(found) as door:
-        yield door, found
+    with reaching(endpoints, home.with_name(f"{home.name}.hosts")) as found:
+        yield found
+
+
+def _nothing(home: Path) -> Path:
+    found = home.with_name("nothing")
+    found.touch()
+    return found
 
 
 def _home(choice: Choice, desk: Desk) -> Path:

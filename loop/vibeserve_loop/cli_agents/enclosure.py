@@ -1,32 +1,43 @@
-"""Walls around an agent's program: the machine read-only, its home and the workspace writable."""
+"""Walls around an agent's program: the machine read-only, home and workspace writable, one endpoint in reach."""
 
 from __future__ import annotations
 
-import shutil
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.roles import Desk
-from vibeserve_loop.walls.relay import Endpoint, through
+from vibeserve_loop.cli_agents.places import SYSTEM, own_places, places_of
+from vibeserve_loop.cli_agents.reach import Reach
+from vibeserve_loop.desk.rations import kind_of
+from vibeserve_loop.roles import Desk, Sandbox
+from vibeserve_loop.walls.relay import through_doors
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/etc/alternatives", "/etc/ld.so.cache")
-NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/ca-certificates", "/etc/nsswitch.conf", "/etc/passwd")
+NETWORK = ("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/nsswitch.conf", "/etc/passwd")
+NAMES = ("/etc/resolv.conf", "/etc/hosts")
+BUBBLEWRAP, NONE = "bubblewrap", "none"
+NO_REACH = Reach()
 
 
 @dataclass(frozen=True, slots=True)
 class Walls:
     """What is writable inside: the workspace, but for its `.git`, and other folders; and what else can be read.
 
-    `door` leads to the `endpoint`, which is then all that can be reached.
+    `nothing` is an empty file that stands for each `.env` beside what is shown.
     """
 
     folder: Path
+    nothing: Path
     others: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
-    door: Path | None = None
-    endpoint: Endpoint | None = None
+    reach: Reach = NO_REACH
+
+
+def check_walls(name: str, sandbox: Sandbox) -> None:
+    """UsageError where an agent's program cannot be shut in as the run asks for."""
+    if kind_of(sandbox) not in (BUBBLEWRAP, NONE):
+        why = f"its program can be shut in by bubblewrap alone, not by {kind_of(sandbox)}"
+        raise UsageError(f"agent {name}: {why}; give `--sandbox bubblewrap`, or `--sandbox none` to let it run free")
 
 
 def enclosed(command: tuple[str, ...], walls: Walls, desk: Desk) -> tuple[str, ...]:
@@ -34,39 +45,37 @@ def enclosed(command: tuple[str, ...], walls: Walls, desk: Desk) -> tuple[str, .
     if not walled(desk):
         desk.log("the program runs unenclosed: this run has no sandbox")
         return command
-    if shutil.which("bwrap") is None:
-        raise UsageError("a program of its own needs bubblewrap around it: install it, or give `--sandbox none`")
+    doors = walls.reach.doors
     words = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL"]
-    words += [] if walls.door else ["--share-net"]
+    words += [] if doors else ["--share-net"]
+    # Who listens at a low port needs this in the very namespace that the network belongs to, which is that of user 0.
+    words += ["--uid", "0", "--gid", "0", "--cap-add", "CAP_NET_BIND_SERVICE"] if walls.reach.is_privileged else []
     words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
-    for path in (*SYSTEM, *NETWORK, *_interpreters(command[0]), *map(str, walls.readable)):
-        words += ["--ro-bind-try", path, path]
-    for folder in (walls.folder, *walls.others):
+    words += list(_shown(command, walls))
+    for folder in (walls.folder, *walls.others, *(door.socket.parent for door in doors)):
         words += ["--bind", str(folder), str(folder)]
     if (walls.folder / ".git").exists():
         words += ["--ro-bind", str(walls.folder / ".git"), str(walls.folder / ".git")]
-    if walls.door and walls.endpoint:
-        words += ["--bind", str(walls.door.parent), str(walls.door.parent)]
-        command = through(walls.door, walls.endpoint, command)
-    reach = "the model's endpoint alone" if walls.door else "the machine's"
+    told = ", ".join(f"{door.endpoint.host}:{door.endpoint.port}" for door in doors)
+    reach = f"the model's endpoint alone ({told})" if doors else "the machine's"
     desk.log(f"the program runs behind bubblewrap's walls; its network is {reach}")
-    return (*words, "--chdir", str(walls.folder), *command)
+    ways = [(door.socket, door.address, door.endpoint.port) for door in doors]
+    return (*words, "--chdir", str(walls.folder), *(through_doors(ways, command) if doors else command))
 
 
 def walled(desk: Desk) -> bool:
     """Whether the run has a sandbox, so that a program of its own gets walls too."""
-    return not type(desk.sandbox).__module__.endswith(".none")
+    return kind_of(desk.sandbox) != NONE
 
 
-def _interpreters(program: str) -> tuple[str, ...]:
-    """Folders of this Python, of this package, and of the program with what was installed beside it."""
-    found = {sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent.parent)}
-    package = Path(__file__).resolve().parents[2]
-    found |= {str(package), str(package.parent / "pytest_vibeserve")}
-    found |= {path for path in sys.path if Path(path).is_dir()}
-    place = shutil.which(program)
-    if place is not None:
-        for path in (Path(place), Path(place).resolve()):
-            top = next((p for p in path.parents if p.name == "node_modules"), path.parent)
-            found.add(str(top))
-    return tuple(sorted(path for path in found if path not in ("/", "/usr", "/usr/bin", "/bin")))
+def _shown(command: tuple[str, ...], walls: Walls) -> Iterator[str]:
+    places = (*own_places(), *places_of(command, walls.folder), *walls.readable)
+    for path in (*SYSTEM, *NETWORK, *map(str, places)):
+        yield from ("--ro-bind-try", path, path)
+    for secret in sorted({path / ".env" for path in places if (path / ".env").is_file()}):
+        yield from ("--ro-bind", str(walls.nothing), str(secret))
+    if walls.reach.hosts:
+        yield from ("--ro-bind", str(walls.reach.hosts), "/etc/hosts")
+        return
+    for path in NAMES:
+        yield from ("--ro-bind-try", path, path)

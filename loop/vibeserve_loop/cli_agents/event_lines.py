@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vibeserve_loop.cli_agents.lenience import amount, number, rows, table, words
 from vibeserve_loop.tool_loop.prices import Tokens
 
 Event = Mapping[str, Any]
@@ -27,10 +28,10 @@ class Heard:
     whole: bool = False
     capped: bool = False
 
-    def called(self, name: str, words: object) -> None:
+    def called(self, name: str, given: object) -> None:
         """Note a call of a tool."""
         self.calls += 1
-        self.call = f"{name} {json.dumps(words, default=str, sort_keys=True)}"
+        self.call = f"{name} {json.dumps(given, default=str, sort_keys=True)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,83 +49,82 @@ Reader = Callable[[Event, Heard], None]
 
 
 def _claude_words(ask: Ask) -> tuple[str, ...]:
-    words = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
-    words += ["--model", ask.model] if ask.model else []
-    words += ["--max-budget-usd", f"{ask.usd:g}"] if ask.usd is not None else []
-    words += ["--mcp-config", json.dumps({"mcpServers": dict(ask.servers)}), "--strict-mcp-config"]
-    return (*words, *(("--resume", ask.resume) if ask.resume else ()))
+    told = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
+    told += ["--model", ask.model] if ask.model else []
+    told += ["--max-budget-usd", f"{ask.usd:g}"] if ask.usd is not None else []
+    told += ["--mcp-config", json.dumps({"mcpServers": dict(ask.servers)}), "--strict-mcp-config"]
+    return (*told, *(("--resume", ask.resume) if ask.resume else ()))
 
 
 def _claude(event: Event, heard: Heard) -> None:
-    heard.session = str(event.get("session_id") or heard.session)
+    heard.session = words(event.get("session_id")) or heard.session
     if event.get("type") == "assistant":
-        for part in event["message"].get("content") or ():
+        message = table(event.get("message"))
+        for part in map(table, rows(message.get("content"))):
             if part.get("type") == "tool_use":
-                heard.called(part["name"], part.get("input"))
+                heard.called(words(part.get("name")), part.get("input"))
             elif part.get("type") == "text":
-                heard.text = part["text"]
-        heard.tokens = _added(heard.tokens, _of_claude(event["message"].get("usage") or {}))
+                heard.text = words(part.get("text"))
+        heard.tokens = _added(heard.tokens, _of_claude(table(message.get("usage"))))
     elif event.get("type") == "result":
-        heard.whole, heard.usd = True, event.get("total_cost_usd")
-        heard.tokens = _of_claude(event.get("usage") or {}) if event.get("usage") else heard.tokens
-        heard.capped = "budget" in str(event.get("subtype"))
-        heard.failed = str(event.get("result") or event.get("subtype")) if event.get("is_error") else ""
+        heard.whole = True
+        heard.usd = None if event.get("total_cost_usd") is None else number(event.get("total_cost_usd"))
+        heard.tokens = _of_claude(table(event.get("usage"))) if event.get("usage") else heard.tokens
+        heard.capped = "budget" in words(event.get("subtype"))
+        heard.failed = words(event.get("result") or event.get("subtype")) if event.get("is_error") else ""
 
 
 def _of_claude(used: Event) -> Tokens:
-    read, write = int(used.get("cache_read_input_tokens") or 0), int(used.get("cache_creation_input_tokens") or 0)
-    return Tokens(int(used.get("input_tokens") or 0) + read + write, int(used.get("output_tokens") or 0), read, write)
+    read, write = amount(used.get("cache_read_input_tokens")), amount(used.get("cache_creation_input_tokens"))
+    return Tokens(amount(used.get("input_tokens")) + read + write, amount(used.get("output_tokens")), read, write)
 
 
 def _codex_words(ask: Ask) -> tuple[str, ...]:
-    words = ["codex", "exec", *(("resume", ask.resume) if ask.resume else ()), "--json", "--skip-git-repo-check"]
-    words += ["--dangerously-bypass-approvals-and-sandbox"]
+    told = ["codex", "exec", *(("resume", ask.resume) if ask.resume else ()), "--json", "--skip-git-repo-check"]
+    told += ["--dangerously-bypass-approvals-and-sandbox"]
     for name, server in ask.servers.items():
-        words += ["-c", f"mcp_servers.{name}={_toml(server)}"]
-    return (*words, *(("-m", ask.model) if ask.model else ()), "-")
+        told += ["-c", f"mcp_servers.{name}={_toml(server)}"]
+    return (*told, *(("-m", ask.model) if ask.model else ()), "-")
 
 
 def _codex(event: Event, heard: Heard) -> None:
-    kind, item = event.get("type"), event.get("item") or {}
+    kind, item = event.get("type"), table(event.get("item"))
     if kind == "thread.started":
-        heard.session = str(event.get("thread_id") or "")
+        heard.session = words(event.get("thread_id"))
     elif kind == "item.completed" and item.get("type") == "agent_message":
-        heard.text = str(item.get("text") or "")
+        heard.text = words(item.get("text"))
     elif kind == "item.completed" and item.get("type") in ("command_execution", "file_change", "mcp_tool_call"):
-        heard.called(item["type"], item.get("command") or item.get("changes") or item.get("tool"))
+        heard.called(words(item.get("type")), item.get("command") or item.get("changes") or item.get("tool"))
     elif kind == "turn.completed":
-        used = event.get("usage") or {}
-        more = int(used.get("reasoning_output_tokens") or 0)
-        cached = int(used.get("cached_input_tokens") or 0)
-        found = Tokens(int(used.get("input_tokens") or 0), int(used.get("output_tokens") or 0) + more, cached)
+        used = table(event.get("usage"))
+        out = amount(used.get("output_tokens")) + amount(used.get("reasoning_output_tokens"))
+        found = Tokens(amount(used.get("input_tokens")), out, amount(used.get("cached_input_tokens")))
         heard.whole, heard.tokens = True, _added(heard.tokens, found)
     elif kind in ("turn.failed", "error"):
-        heard.failed = str((event.get("error") or {}).get("message") or event.get("message") or "it failed")
+        heard.failed = words(table(event.get("error")).get("message") or event.get("message")) or "it failed"
 
 
 def _gemini_words(ask: Ask) -> tuple[str, ...]:
-    words = ("gemini", "-o", "stream-json", "--approval-mode", "yolo", "--skip-trust")
-    return (*words, *(("-m", ask.model) if ask.model else ()), *(("--resume", ask.resume) if ask.resume else ()))
+    told = ("gemini", "-o", "stream-json", "--approval-mode", "yolo", "--skip-trust")
+    return (*told, *(("-m", ask.model) if ask.model else ()), *(("--resume", ask.resume) if ask.resume else ()))
 
 
 def _gemini(event: Event, heard: Heard) -> None:
     kind = event.get("type")
-    heard.session = str(event.get("session_id") or heard.session)
+    heard.session = words(event.get("session_id")) or heard.session
     if kind == "message" and event.get("role") == "assistant":
-        words = str(event.get("content") or "")
-        heard.text = heard.text + words if event.get("delta") else words
+        said = words(event.get("content"))
+        heard.text = heard.text + said if event.get("delta") else said
     elif kind == "tool_use":
         heard.text = ""
-        heard.called(str(event.get("tool_name")), event.get("parameters"))
+        heard.called(words(event.get("tool_name")), event.get("parameters"))
     elif kind == "result":
-        used = event.get("stats") or {}
-        heard.tokens = Tokens(int(used.get("input_tokens") or 0), int(used.get("output_tokens") or 0))
-        heard.whole, heard.failed = (
-            True,
-            "" if event.get("status") == "success" else str(event.get("error") or "failed"),
-        )
+        used = table(event.get("stats"))
+        heard.tokens = Tokens(amount(used.get("input_tokens")), amount(used.get("output_tokens")))
+        heard.whole = True
+        heard.failed = "" if event.get("status") == "success" else words(event.get("error")) or "failed"
     elif kind == "error" and event.get("severity") == "error":
-        heard.failed = str(event.get("message"))
+        heard.failed = words(event.get("message")) or "it failed"
 
 
 def _opencode_words(ask: Ask) -> tuple[str, ...]:
@@ -133,20 +133,19 @@ def _opencode_words(ask: Ask) -> tuple[str, ...]:
 
 
 def _opencode(event: Event, heard: Heard) -> None:
-    kind, part = event.get("type"), event.get("part") or {}
-    heard.session = str(event.get("sessionID") or heard.session)
+    kind, part = event.get("type"), table(event.get("part"))
+    heard.session = words(event.get("sessionID")) or heard.session
     if kind == "tool_use":
-        heard.called(str(part.get("tool")), (part.get("state") or {}).get("input"))
+        heard.called(words(part.get("tool")), table(part.get("state")).get("input"))
     elif kind == "text":
-        heard.text = str(part.get("text") or "")
+        heard.text = words(part.get("text"))
     elif kind == "step_finish":
-        used = part.get("tokens") or {}
-        cache = used.get("cache") or {}
-        read, write = int(cache.get("read") or 0), int(cache.get("write") or 0)
-        out = int(used.get("output") or 0) + int(used.get("reasoning") or 0)
-        found = Tokens(int(used.get("input") or 0) + read + write, out, read, write)
+        used = table(part.get("tokens"))
+        read, write = amount(table(used.get("cache")).get("read")), amount(table(used.get("cache")).get("write"))
+        out = amount(used.get("output")) + amount(used.get("reasoning"))
+        found = Tokens(amount(used.get("input")) + read + write, out, read, write)
         heard.whole, heard.tokens = part.get("reason") != "tool-calls", _added(heard.tokens, found)
-        heard.usd = (heard.usd or 0.0) + float(part.get("cost") or 0.0)
+        heard.usd = (heard.usd or 0.0) + number(part.get("cost"))
     elif kind == "error":
         heard.failed = json.dumps(event.get("error"), default=str)[:300]
 
@@ -173,3 +172,5 @@ KEEP_A_CAP = ("claude",)
 """Programs that keep a cap in dollars themselves."""
 TAKE_SERVERS = ("claude", "codex")
 """Programs that can be given MCP servers for one session by words alone."""
+SETTLE_SERVERS = ("gemini",)
+"""Programs that are told of MCP servers by their settings."""

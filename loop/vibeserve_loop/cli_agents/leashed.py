@@ -21,20 +21,23 @@ MOST_STRAYS = 200
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where a program runs: folder, whole environment, and the file that gets its standard error."""
+    """Where a program runs: folder, whole environment, the file that gets its standard error, and its cores if any."""
 
     folder: Path
     environment: Mapping[str, str]
     errors: Path
+    cores: tuple[int, ...] = ()
 
 
 @asynccontextmanager
 async def leashed(command: tuple[str, ...], spot: Spot) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start the command with pipes to talk through; at the end it is killed, whatever it is doing."""
     lifeline, held = os.pipe()
+    pinned = ("--cores", ",".join(map(str, spot.cores))) if spot.cores else ()
     with spot.errors.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S, *command),
+            *(sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S, *pinned,
+              *command),
             cwd=spot.folder, env=dict(spot.environment), stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=errors, pass_fds=(lifeline,), start_new_session=True,
             limit=LINE_BYTES,

@@ -22,6 +22,7 @@ class Wish:
     """What was asked for: the model and the endpoint, empty for the program's own, and the folder for its settings.
 
     With `user` the program finds the user's own home and settings there, and nothing is written for it.
+    `servers` are MCP servers for a program that takes them by its settings alone.
     """
 
     model: str
@@ -29,6 +30,7 @@ class Wish:
     home: Path
     price: Price | None = None
     user: bool = False
+    servers: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Program:
     """One program: `keys` are the only secrets that reach it, `settle` writes its settings and names its variables.
 
     `logins` are the places in a user's home where it keeps who is logged in; without any it gets all of the home.
+    `hosts` is where its model answers by itself, `login_hosts` where else somebody who is logged in is served.
     """
 
     command: tuple[str, ...]
@@ -45,6 +48,8 @@ class Program:
     settle: Callable[[Wish], Mapping[str, str]] = lambda wish: {}
     mode: str = ""
     logins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    login_hosts: tuple[str, ...] = ()
 
 
 def _codex(wish: Wish) -> Mapping[str, str]:
@@ -76,6 +81,7 @@ def _gemini(wish: Wish) -> Mapping[str, str]:
         },
         "general": {"disableAutoUpdate": True},
         "privacy": {"usageStatisticsEnabled": False},
+        "mcpServers": dict(wish.servers),
     }
     if not wish.user:
         _written(wish.home, ".gemini/settings.json", json.dumps(settings))
@@ -112,20 +118,24 @@ PROGRAMS: Mapping[str, Program] = {
     "codex": Program(
         ("codex-acp",), "npm install -g @openai/codex @agentclientprotocol/codex-acp", ("OPENAI_API_KEY",),
         settle=_codex, mode="agent-full-access", logins=(".codex",),
+        hosts=("api.openai.com",), login_hosts=("chatgpt.com", "auth.openai.com"),
     ),
     "claude": Program(
         ("claude-agent-acp",), "npm install -g @agentclientprotocol/claude-agent-acp", ("ANTHROPIC_API_KEY",),
         CLAUDE, _claude, logins=(".claude", ".claude.json"),
+        hosts=("api.anthropic.com",), login_hosts=("platform.claude.com", "console.anthropic.com", "claude.ai"),
     ),
     "gemini": Program(
         ("gemini", "--acp", "--skip-trust"), "npm install -g @google/gemini-cli", ("GEMINI_API_KEY",),
         {"GEMINI_CLI_TRUST_WORKSPACE": "true", "GEMINI_TELEMETRY_ENABLED": "false"}, _gemini,
-        logins=(".gemini",),
+        logins=(".gemini",), hosts=("generativelanguage.googleapis.com",),
+        login_hosts=("cloudcode-pa.googleapis.com", "oauth2.googleapis.com", "www.googleapis.com"),
     ),
     "opencode": Program(
         ("opencode", "acp"), "npm install -g opencode-ai", ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"),
         {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}, _opencode,
         logins=(".config/opencode", ".local/share/opencode", ".local/state/opencode", ".cache/opencode"),
+        hosts=("api.openai.com", "api.anthropic.com"),
     ),
 }  # fmt: skip
 

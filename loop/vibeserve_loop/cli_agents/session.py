@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import acp
@@ -13,29 +14,36 @@ from acp.exceptions import RequestError
 from vibeserve_loop.broker.link import Link
 from vibeserve_loop.cli_agents.client import LoopClient
 from vibeserve_loop.cli_agents.leashed import LINE_BYTES, last_words, leashed, pumped
+from vibeserve_loop.cli_agents.lenience import amount, table
 from vibeserve_loop.cli_agents.talk import SERVER, Start, Talk, ended, limit_is_told, server_environment
 from vibeserve_loop.desk.endings import AgentStopped, Ending, Session
+from vibeserve_loop.desk.fingerprint import fingerprint
 from vibeserve_loop.roles import Brief
 from vibeserve_loop.tool_loop.prices import Tokens
 
 START_S = 60.0
 END_S = 10.0
+Told = tuple[LoopClient, Any]
+"""What a turn gave: the client that heard it, and the program's reply to the prompt."""
 ENDINGS: dict[str, Ending] = {"max_turn_requests": "looped", "max_tokens": "budget"}
 
 
 def spoken(start: Start, brief: Brief, talk: Talk) -> Session:
     """Carry one session to its end; one that must be stopped is killed and leaves no edit behind."""
     stopped, summary = None, ""
+    before = fingerprint(talk.desk.folder)
     try:
-        summary = asyncio.run(_limited(start, brief, talk))
+        client, reply = asyncio.run(_limited(start, brief, talk))
+        summary = client.text
+        _ended(client, reply, talk, before)
     except AgentStopped as caught:
         stopped = caught
     return ended(talk, summary, stopped)
 
 
-async def _limited(start: Start, brief: Brief, talk: Talk) -> str:
+async def _limited(start: Start, brief: Brief, talk: Talk) -> Told:
     async with leashed(start.command, start.spot) as process:
-        work: asyncio.Future[str] = asyncio.ensure_future(_talked(process, start, brief, talk))
+        work: asyncio.Future[Told] = asyncio.ensure_future(_talked(process, start, brief, talk))
         end: asyncio.Future[int] = asyncio.ensure_future(process.wait())
         try:
             both: set[asyncio.Future[Any]] = {work, end}
@@ -58,7 +66,7 @@ async def _limited(start: Start, brief: Brief, talk: Talk) -> str:
             await asyncio.gather(work, end, return_exceptions=True)
 
 
-async def _talked(process: asyncio.subprocess.Process, start: Start, brief: Brief, talk: Talk) -> str:
+async def _talked(process: asyncio.subprocess.Process, start: Start, brief: Brief, talk: Talk) -> Told:
     client, lines = LoopClient(talk.desk, talk.account), asyncio.StreamReader(limit=LINE_BYTES)
     assert process.stdout is not None
     pump = asyncio.ensure_future(pumped(process.stdout, lines, client.stop))
@@ -70,7 +78,7 @@ async def _talked(process: asyncio.subprocess.Process, start: Start, brief: Brie
         pump.cancel()
 
 
-async def _prompted(agent: Any, client: LoopClient, start: Start, brief: Brief, talk: Talk) -> str:
+async def _prompted(agent: Any, client: LoopClient, start: Start, brief: Brief, talk: Talk) -> Told:
     try:
         beginning: asyncio.Future[str] = asyncio.ensure_future(_begun(agent, start, talk))
         either: set[asyncio.Future[Any]] = {beginning, client.stopped}
@@ -81,6 +89,7 @@ async def _prompted(agent: Any, client: LoopClient, start: Start, brief: Brief, 
         talk.id = await asyncio.wait_for(beginning, 0.1)
     except TimeoutError:
         raise AgentStopped("hung", f"it did not begin a session in {START_S:.0f} s: {last_words(start.spot)}") from None
+    client.listening = True
     prompt = asyncio.ensure_future(agent.prompt(session_id=talk.id, prompt=[acp.text_block(brief.text)]))
     try:
         await asyncio.wait({prompt, client.stopped}, return_when="FIRST_COMPLETED")
@@ -93,16 +102,24 @@ async def _prompted(agent: Any, client: LoopClient, start: Start, brief: Brief, 
         talk.account.input = client.guessed.input
     talk.usd = client.usd
     _charge(talk, reply)
-    _ended(client, reply, talk)
-    return client.text
+    return client, reply
 
 
-def _ended(client: LoopClient, reply: Any, talk: Talk) -> None:
-    """Raise when the turn's end is no end of the work, whatever the program calls it."""
+def _ended(client: LoopClient, reply: Any, talk: Talk, before: str) -> None:
+    """Raise when the turn's end is no end of the work, whatever the program calls it.
+
+    A program need not tell of calls or tokens; one that tells of neither has worked if it speaks and left an edit.
+    """
     said = " ".join(client.text.split())[:300]
-    if client.broken or not (talk.account.output or talk.account.calls):
-        limited = client.limited or limit_is_told(said)
-        raise AgentStopped("rate-limited" if limited else "died", said or "it ended without a word, a call or a token")
+    limited = client.limited or limit_is_told(said)
+    if not client.broken and not (talk.account.output or talk.account.calls):
+        if not said:
+            raise AgentStopped("died", "it ended without a word, a call or a token")
+        if limited or fingerprint(talk.desk.folder) == before:
+            why = f"it told of no call and no token, and changed nothing: {said}"
+            raise AgentStopped("rate-limited" if limited else "died", said if limited else why)
+    if client.broken:
+        raise AgentStopped("rate-limited" if limited else "died", said or "it says that it broke down")
     if reply.stop_reason != "end_turn":
         raise AgentStopped(ENDINGS.get(reply.stop_reason, "died"), f"it stopped: {reply.stop_reason}")
 
@@ -113,9 +130,10 @@ async def _begun(agent: Any, start: Start, talk: Talk) -> str:
     about = schema.Implementation(name="vibeserve-loop", version="1")
     met = await agent.initialize(acp.PROTOCOL_VERSION, client_capabilities=nothing, client_info=about)
     folder, servers = str(talk.desk.folder.resolve()), _servers(talk.link)
-    if start.resume and met.agent_capabilities and met.agent_capabilities.load_session:
+    take_up = _way_back(agent, met.agent_capabilities) if start.resume else None
+    if take_up is not None:
         try:
-            await agent.load_session(cwd=folder, session_id=start.resume, mcp_servers=servers)
+            await take_up(cwd=folder, session_id=start.resume, mcp_servers=servers)
         except RequestError as error:
             talk.desk.log(f"session {start.resume} cannot be taken up, another is begun: {error}")
         else:
@@ -127,6 +145,15 @@ async def _begun(agent: Any, start: Start, talk: Talk) -> str:
     if start.mode in modes:
         await agent.set_session_mode(session_id=made.session_id, mode_id=start.mode)
     return str(made.session_id)
+
+
+def _way_back(agent: Any, offered: schema.AgentCapabilities | None) -> Callable[..., Awaitable[Any]] | None:
+    """How a session is taken up again: without its history where the program can, else with; None where it cannot."""
+    if offered is None:
+        return None
+    if offered.session_capabilities and offered.session_capabilities.resume is not None:
+        return cast(Callable[..., Awaitable[Any]], agent.resume_session)
+    return cast(Callable[..., Awaitable[Any]], agent.load_session) if offered.load_session else None
 
 
 def _servers(link: Link | None) -> list[schema.McpServerStdio]:
@@ -151,10 +178,8 @@ def _tokens(reply: Any) -> Tokens | None:
     if used is not None:
         read, write = used.cached_read_tokens or 0, used.cached_write_tokens or 0
         return Tokens(used.input_tokens + read + write, used.output_tokens + (used.thought_tokens or 0), read, write)
-    quota = ((reply.field_meta or {}).get("quota") or {}).get("token_count") or {}
-    if quota:
-        return Tokens(int(quota.get("input_tokens", 0)), int(quota.get("output_tokens", 0)))
-    return None
+    count = table(table(table(reply.field_meta).get("quota")).get("token_count"))
+    return Tokens(amount(count.get("input_tokens")), amount(count.get("output_tokens"))) if count else None
 
 
 def _cause(error: RequestError, start: Start) -> AgentStopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from vibeserve_loop.engine import Search
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
 from vibeserve_loop.machine.devices import WHOLE, Devices, devices_named
 from vibeserve_loop.machine.executors import launcher
-from vibeserve_loop.options import knobs_given, words_of
+from vibeserve_loop.options import absolute, knobs_given, words_of
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.planning.population import objectives_named
 from vibeserve_loop.records import AgentChoice, Knobs, Settings
-from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Policy, Prepared, Sandbox
+from vibeserve_loop.roles import DEFAULT_KNOBS, Charter, Crew, Enclosable, Policy, Prepared, Sandbox
 from vibeserve_loop.skills import techniques_for
 from vibeserve_loop.workshop import Workshop
 from vibeserve_loop.workspace import Workspace
@@ -112,9 +113,12 @@ def _check(settings: Settings, target: Target) -> None:
         raise UsageError(f"{target.folder} has no starter/candidate.toml: a run begins from it")
     if settings.workers > 1 and any(choice.name == "handoff" for choice in settings.agents):
         raise UsageError("the agent handoff works in one workspace: leave --workers out")
-    for agent in _parts(settings, target)[1].everybody:
+    _, crew, sandbox = _parts(settings, target)
+    for agent in crew.everybody:
         if isinstance(agent, Prepared):
             agent.ready()
+        if isinstance(agent, Enclosable):
+            agent.fits(sandbox)
     if settings.executor and settings.devices:
         raise UsageError("--device is for gates on this machine: leave it or --executor out")
     _devices(settings, target)
@@ -203,4 +207,5 @@ def _option(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--agent-option {text!r}: write it as key=value")
-    return key, value
+    # A run may be resumed from another folder.
+    return key, shlex.join(absolute(words_of("command=", value))) if key == "command" else value

@@ -48,6 +48,12 @@ class Devices:
     def __len__(self) -> int:
         return max(1, len(self._known))
 
+    @property
+    def spare(self) -> tuple[int, ...]:
+        """The cores that no gate of this run is lent; none where a gate may run on all of them."""
+        lent = {core for device in self._known for core in device.cores}
+        return tuple(sorted(usable_cores() - lent)) if lent else ()
+
     @contextlib.contextmanager
     def lease(self) -> Iterator[Device | None]:
         """One device for this gate alone; waits until one is free, here and on the whole machine."""

@@ -10,11 +10,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.interpreter import SYSTEM, interpreter
 from vibeserve_loop.walls.relay import DOORWAY, endpoint_of, relayed, through
+from vibeserve_loop.walls.started import new_mark
 
 # Root keeps its capabilities inside a plain namespace and can undo read-only binds, hence the user and what is dropped.
 WALLS = (
@@ -50,10 +50,9 @@ class BubblewrapSandbox:
                 door = open_for_now.enter_context(relayed(endpoint))
                 binds += ["--bind", str(door.parent), str(door.parent), "--ro-bind", str(DOORWAY), str(DOORWAY)]
                 job = replace(job, command=through(door, endpoint, job.command))
-            done = self._start(replace(job, writable=folder), tuple(binds))
-        if done.errors.startswith("bwrap: ") and not done.errors.startswith("bwrap: execvp") and done.code == 1:
-            raise InfrastructureError(f"the sandbox failed: {done.errors.strip()}; `vibeserve-loop doctor` tells more")
-        return done
+            mark = new_mark()
+            done = self._start(replace(job, writable=folder, command=mark.before(job.command)), tuple(binds))
+        return mark.told(done, "bubblewrap")
 
     def _start(self, job: Job, binds: tuple[str, ...]) -> Finished:
         arguments = ["bwrap", *WALLS, *_further_walls(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
@@ -63,7 +62,8 @@ class BubblewrapSandbox:
         for name, value in variables.items():
             arguments += ["--setenv", name, value]
         arguments += [*binds, "--remount-ro", "/", "--chdir", str(job.writable), *job.command]
-        return run_tethered(arguments, Place(Path("/"), variables, job.timeout_s, memory_gib=job.memory_gib))
+        place = Place(Path("/"), variables, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib)
+        return run_tethered(arguments, place)
 
 
 @cache

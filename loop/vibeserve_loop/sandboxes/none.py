@@ -20,4 +20,5 @@ class NoneSandbox:
         """Run in the job's folder."""
         with tempfile.TemporaryDirectory() as scratch:
             environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": scratch}
-            return run_tethered(job.command, Place(job.writable, environment, job.timeout_s, memory_gib=job.memory_gib))
+            place = Place(job.writable, environment, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib)
+            return run_tethered(job.command, place)

@@ -11,6 +11,7 @@ from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.machine.processes import Finished, Place, run_tethered
 from vibeserve_loop.roles import Job
 from vibeserve_loop.walls.profile import PROGRAM, profile
+from vibeserve_loop.walls.started import new_mark
 
 MENDING = "give `--sandbox none`"
 
@@ -25,18 +26,19 @@ class SeatbeltSandbox:
         if not Path(PROGRAM).is_file():
             return f"{PROGRAM} is not there; {MENDING}"
         with tempfile.TemporaryDirectory() as scratch:
-            done = self.run(Job(("/usr/bin/true",), Path(scratch), timeout_s=20.0))
+            try:
+                done = self.run(Job(("/usr/bin/true",), Path(scratch), timeout_s=20.0))
+            except InfrastructureError as error:
+                return f"sandbox-exec does not work here ({error}); {MENDING}"
         return "" if done.code == 0 else f"sandbox-exec does not work here ({done.errors.strip()}); {MENDING}"
 
     def run(self, job: Job) -> Finished:
         """Run with the job's folder and a scratch folder writable."""
         with tempfile.TemporaryDirectory() as scratch:
-            words = (PROGRAM, "-p", profile(job, Path(scratch)), *job.command)
+            mark = new_mark()
+            words = (PROGRAM, "-p", profile(job, Path(scratch)), *mark.before(job.command))
             environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": scratch}
             place = Place(
                 job.writable.resolve(), {**environment, "TMPDIR": scratch}, job.timeout_s, memory_gib=job.memory_gib
             )
-            done = run_tethered(words, place)
-        if done.errors.startswith("sandbox-exec: ") and done.code != 0:
-            raise InfrastructureError(f"the sandbox failed: {done.errors.strip().splitlines()[0]}")
-        return done
+            return mark.told(run_tethered(words, place), "sandbox-exec")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.foreign import Stumble, attempted
 from vibeserve_loop.options import Sinks
 from vibeserve_loop.records import Round, Settings, Step
 
@@ -96,11 +98,26 @@ def _tracker(name: str, settings: Settings) -> Iterator[Tell]:
     """A module whose `init(project=, id=, config=, resume=)` gives a run with `log` and `finish`, as wandb's does."""
     module = _module(name)
     config = settings.model_dump(mode="json")
-    run = cast(Tracker, module.init(project="vibeserve", id=settings.id, config=config, resume="allow"))
+    begun = attempted(lambda: module.init(project="vibeserve", id=settings.id, config=config, resume="allow"))
+    if isinstance(begun, Stumble):
+        raise UsageError(f"--tracker {name} does not begin a run ({begun.reason}): mend it, or leave --tracker out")
+    run = cast(Tracker, begun.value)
+
+    def tell(event: Step | Round) -> None:
+        if isinstance(event, Round):
+            _warned(name, lambda: run.log(dict(numbers(event)), step=event.round))
+
     try:
-        yield lambda event: None if isinstance(event, Step) else run.log(dict(numbers(event)), step=event.round)
+        yield tell
     finally:
-        run.finish()
+        _warned(name, run.finish)
+
+
+def _warned(name: str, call: Callable[[], None]) -> None:
+    """A tracker that fails loses what it was told; the run's own log has it all."""
+    done = attempted(call)
+    if isinstance(done, Stumble):
+        print(f"warning: the tracker {name} failed: {done.reason}", file=sys.stderr)
 
 
 @contextmanager

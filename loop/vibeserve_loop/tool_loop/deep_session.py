@@ -143,6 +143,8 @@ def _plain(tools: Tools, name: str) -> Any:
             return f"refused: {refusal}"
         except OSError as error:
             return f"refused: {error.strerror}"
+        except ValueError as error:
+            return f"refused: {error}"
 
     with warnings.catch_warnings():
         schema = StructuredTool.from_function(made, name=f"workspace_{name}").args_schema

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,10 @@ def worked(work: Work, brief: Brief, desk: Desk) -> Session:
         stopped = caught
     except AgentRunError as error:
         stopped = _cause(error)
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError) as error:
+        # What it cost so far stays counted, which a guard further out could not see.
+        desk.log(traceback.format_exc().rstrip())
+        stopped = AgentStopped("garbage", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     seconds = account.limits.minutes * 60 - account.left_s()
     session = Session(
         summary=summary[:SUMMARY_CHARACTERS] or "no summary was given",
@@ -126,6 +131,8 @@ def _answering(tool: Callable[..., str], desk: Desk) -> Callable[..., str]:
             told = f"refused: {refusal}"
         except OSError as error:
             told = f"refused: {error.strerror}"
+        except ValueError as error:
+            told = f"refused: {error}"
         desk.log(f"  {json.dumps(told[:300])}")
         return told
 

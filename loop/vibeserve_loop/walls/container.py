@@ -18,10 +18,10 @@ from pathlib import Path
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.machine.processes import TETHER, Finished, read_tail
 from vibeserve_loop.walls.interpreter import SYSTEM, interpreter
+from vibeserve_loop.walls.started import Mark, new_mark
 
 IMAGE = "vibeserve-empty:1"
 FOLDERS = ("usr", "etc", "proc", "sys", "dev", "tmp", "var", "run", "opt", "root", "home")
-ENGINE_FAILED = 125
 ENGINE_S = 60.0
 GRACE_S = 20.0
 MOST_PROCESSES = 2048
@@ -37,6 +37,7 @@ class Boxed:
     readable: tuple[Path, ...]
     timeout_s: float
     memory_gib: float = 0.0
+    cores: tuple[int, ...] = ()
 
 
 def asked(words: Sequence[str], *, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -76,10 +77,10 @@ def boxed(box: Boxed) -> Finished:
     client that started the container is gone, for whatever reason.
     """
     ensure_image()
-    name, began = f"vibeserve-{secrets.token_hex(8)}", time.monotonic()
+    name, mark, began = f"vibeserve-{secrets.token_hex(8)}", new_mark(), time.monotonic()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            _words(box, name), stdin=subprocess.PIPE, stdout=output, stderr=errors, start_new_session=True
+            _words(box, name, mark), stdin=subprocess.PIPE, stdout=output, stderr=errors, start_new_session=True
         )
         timed_out = False
         try:
@@ -88,10 +89,9 @@ def boxed(box: Boxed) -> Finished:
             timed_out = True
         finally:
             _end(process, name)
-        said = read_tail(errors)
-        if process.returncode == ENGINE_FAILED and "docker: " in said:
-            raise InfrastructureError(f"the container engine failed: {said.strip().splitlines()[0]}")
-        return Finished(process.returncode, read_tail(output), said, time.monotonic() - began, timed_out)
+        wall_s = time.monotonic() - began
+        done = Finished(process.returncode, read_tail(output), read_tail(errors), wall_s, timed_out)
+        return mark.told(done, "the container engine")
 
 
 def _end(process: subprocess.Popen[bytes], name: str) -> None:
@@ -106,12 +106,13 @@ def _end(process: subprocess.Popen[bytes], name: str) -> None:
         process.wait()
 
 
-def _words(box: Boxed, name: str) -> list[str]:
+def _words(box: Boxed, name: str, mark: Mark) -> list[str]:
     words = ["docker", "run", "--rm", "--interactive", "--name", name, "--label", "vibeserve-loop"]
     words += ["--network", "none", "--read-only", "--tmpfs", "/tmp:exec,mode=1777", "--cap-drop", "ALL"]
     words += ["--security-opt", "no-new-privileges", "--pids-limit", str(MOST_PROCESSES), "--log-driver", "none"]
     words += ["--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(box.folder)]
     words += ["--memory", f"{int(box.memory_gib * 2**20)}k"] if box.memory_gib else []
+    words += ["--cpuset-cpus", ",".join(map(str, box.cores))] if box.cores else []
     for variable in (f"PATH={os.environ.get('PATH', os.defpath)}", "LC_ALL=C.UTF-8", "HOME=/tmp"):
         words += ["--env", variable]
     for path in (*_system(), *map(str, box.readable), str(TETHER)):
@@ -121,7 +122,7 @@ def _words(box: Boxed, name: str) -> list[str]:
         if (place / ".git").exists():
             words += ["--mount", f"type=bind,source={place / '.git'},target={place / '.git'},readonly"]
     tether = (sys.executable, "-I", "-S", "-B", str(TETHER), "--grace", "1")
-    return [*words, IMAGE, *tether, *box.command]
+    return [*words, IMAGE, *mark.before((*tether, *box.command))]
 
 
 def _system() -> list[str]:

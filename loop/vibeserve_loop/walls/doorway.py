@@ -1,8 +1,8 @@
-"""Inside a namespace without a network: the model's endpoint at its own loopback port; started as a script, by path.
+"""Inside a namespace without a network: endpoints at loopback addresses; started as a script, by path.
 
-    doorway.py SOCKET PORT COMMAND WORD...
+    doorway.py SOCKET ADDRESS PORT [SOCKET ADDRESS PORT]... -- COMMAND WORD...
 
-Connections to 127.0.0.1:PORT go through the local socket to whoever relays them outside; nothing else is reachable.
+Connections to ADDRESS:PORT go through the local socket to whoever relays them outside; nothing else is reachable.
 """
 
 import contextlib
@@ -15,10 +15,11 @@ import threading
 PIECE = 65536
 
 
-def main(path: str, port: int, command: list[str]) -> int:
-    """Open the door, run the command, and return its exit status."""
-    listener = socket.create_server(("127.0.0.1", port))
-    threading.Thread(target=_serve, args=(listener, path), daemon=True).start()
+def main(doors: list[str], command: list[str]) -> int:
+    """Open the doors, run the command, and return its exit status."""
+    for path, address, port in zip(doors[::3], doors[1::3], doors[2::3], strict=True):
+        listener = socket.create_server((address, int(port)))
+        threading.Thread(target=_serve, args=(listener, path), daemon=True).start()
     try:
         process = subprocess.Popen(command)
     except OSError as error:
@@ -56,4 +57,5 @@ def pass_on(source: socket.socket, sink: socket.socket) -> None:
 
 if __name__ == "__main__":
     sys.stdout.flush()
-    os._exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+    end = sys.argv.index("--")
+    os._exit(main(sys.argv[1:end], sys.argv[end + 1 :]))

@@ -9,7 +9,7 @@ import socketserver
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,4 +85,10 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
 def through(door: Path, endpoint: Endpoint, command: tuple[str, ...]) -> tuple[str, ...]:
     """The command behind a doorway, for a namespace that shows the door's folder and this file's."""
-    return (sys.executable, "-I", "-S", "-B", str(DOORWAY), str(door), str(endpoint.port), *command)
+    return through_doors([(door, "127.0.0.1", endpoint.port)], command)
+
+
+def through_doors(doors: Sequence[tuple[Path, str, int]], command: tuple[str, ...]) -> tuple[str, ...]:
+    """The command behind doors, each a socket with the address and the port that lead to it inside."""
+    ways = [word for socket, address, port in doors for word in (str(socket), address, str(port))]
+    return (sys.executable, "-I", "-S", "-B", str(DOORWAY), *ways, "--", *command)

@@ -52,11 +52,21 @@ def test_no_key_gets_into_a_log_or_a_workspace(tmp_path: Path) -> None:
     assert KEY not in str(done.result)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_key_that_the_endpoint_tells_back_is_masked(way: str, tmp_path: Path) -> None:
+    done = played(_case(way, [{"fault": "echo"}]), tmp_path)
+    assert "not understood" in done.result["failed"]
+    assert "***" in done.result["failed"]
+    assert KEY not in str(done.result)
+
+
 def test_a_tool_that_is_asked_wrongly_says_so_and_the_session_goes_on(tmp_path: Path) -> None:
     script = [
         {"call": "read", "with": {"path": "../../case.json"}},
         {"call": "edit", "with": {"path": "speed", "old": "7", "new": "8"}},
         {"call": "read", "with": {"path": ".git/config"}},
+        {"call": "read", "with": {"path": "spe\x00ed"}},
+        {"call": "run", "with": {"command": "echo \x00"}},
         {"call": "edit", "with": {"path": "speed", "old": "100", "new": "300"}},
         {"say": "done"},
     ]
@@ -65,6 +75,7 @@ def test_a_tool_that_is_asked_wrongly_says_so_and_the_session_goes_on(tmp_path: 
     assert "outside the workspace" in told[0]
     assert "occurs 0 times" in told[1]
     assert "belongs to git" in told[2]
+    assert all("null byte" in answer for answer in told[3:5]), told
     assert done.result["speed"] == "300"
 
 

@@ -48,10 +48,12 @@ def test_skills_and_standing_words_reach_a_real_program_by_themselves(name: str,
     assert left == [".git", "candidate.toml", "server.py", "speed"]
 
 
+# The endpoint's name leads to this machine outside, which the loop does not know: to it that is another machine.
+@pytest.mark.parametrize("url", ["{url}", "http://model.test:{port}"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_real_program_works_behind_bubblewraps_walls(name: str, tmp_path: Path) -> None:
+def test_a_real_program_works_behind_bubblewraps_walls(name: str, url: str, tmp_path: Path) -> None:
     script = [{"shell": f"echo 250 > speed; ls {tmp_path} > seen; echo x > .git/config; true"}, {"say": "done"}]
-    options = {"base_url": "{url}", "model": MODELS[name]}
+    options = {"base_url": url, "model": MODELS[name]}
     case = Case(name, script, options, {**KEYS, "PATH": path_with(name)}, "bubblewrap")
     done = played(case, tmp_path, 200)
     assert done.result.get("ending") == "finished", done.result
@@ -87,15 +89,16 @@ def test_garbage_from_the_model_is_never_an_answer(name: str, tmp_path: Path) ->
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
 
 
-# Gemini's program begins a new session over the protocol where it is asked to load an ended one; headless, it loads it.
-@pytest.mark.parametrize("name", ["codex", "claude", "opencode"])
+@pytest.mark.parametrize("name", MODELS)
 def test_another_attempt_takes_the_session_up_again(name: str, tmp_path: Path) -> None:
     script = [{"shell": "echo once >> made"}, {"say": "It is made."}]
     options = {"base_url": "{url}", "model": MODELS[name]}
     case = Case(name, script, options, {**KEYS, "PATH": path_with(name)}, attempts=2)
     done = played(case, tmp_path, 200)
     assert done.result.get("ending") == "finished", done.result
-    assert any("is taken up again" in line for line in done.result["log"]), done.result["log"]
+    # Gemini's program takes a session up without the protocol alone, which the loop sees to.
+    told = "without the protocol" if name == "gemini" else "is taken up again"
+    assert any(told in line for line in done.result["log"]), done.result["log"]
     # The endpoint answers by what a request holds: the second session's held the first one's call, so it made none.
     assert (tmp_path / "run" / "workspace" / "made").read_text() == "once\n"
     assert "It is made." in done.result["summary"]

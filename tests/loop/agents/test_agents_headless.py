@@ -9,7 +9,7 @@ from agent_cases import EDITS, GATED, Case, Outcome, played
 from clis import path_with
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.cli_agents.driver import choice_of
+from vibeserve_loop.cli_agents.choices import choice_of
 from vibeserve_loop.cli_agents.event_lines import READERS, WORDS, Ask, Heard
 
 KEY = "sk-never-to-be-seen"
@@ -57,7 +57,7 @@ def test_a_cap_in_dollars_is_kept_by_the_program_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["claude", "codex"])
+@pytest.mark.parametrize("name", ["claude", "codex", "gemini"])
 def test_it_asks_the_gate_where_it_can_be_told_of_it(name: str, tmp_path: Path) -> None:
     pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
     model = {"model": "lab-model"} if name == "codex" else {}

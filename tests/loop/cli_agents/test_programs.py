@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.cli_agents.driver import choice_of
+from vibeserve_loop.cli_agents.choices import choice_of, ready
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Wish, environment_for
 
 
@@ -35,6 +35,22 @@ def test_settings_do_not_follow_a_link_that_a_program_left(name: str, tmp_path: 
     environment_for(PROGRAMS[name], Wish("model", "", home))
     assert [path.name for path in elsewhere.iterdir()] == ["kept"]
     assert (elsewhere / "kept").read_text() == "the user's"
+
+
+def test_a_program_gets_its_providers_key_and_those_that_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OTHER_API_KEY"):
+        monkeypatch.setenv(name, f"value of {name}")
+    monkeypatch.delenv("LAB_API_KEY", raising=False)
+    given = [choice_of("claude", {}), choice_of("acp", {"command": "sh"})]
+    given += [choice_of("acp", {"command": "sh", "keys": "OTHER_API_KEY, OPENAI_API_KEY"})]
+    found = [environment_for(choice.program, Wish("", "", tmp_path)) for choice in given]
+    keys = [sorted(name for name in variables if name.endswith("_KEY")) for variables in found]
+    assert keys == [["ANTHROPIC_API_KEY"], [], ["OPENAI_API_KEY", "OTHER_API_KEY"]]
+    ready(given[2])
+    with pytest.raises(UsageError, match="LAB_API_KEY is not set"):
+        ready(choice_of("acp", {"command": "sh", "keys": "LAB_API_KEY"}))
 
 
 @pytest.mark.parametrize("name", ["codex", "opencode"])

@@ -90,6 +90,16 @@ def test_a_tracker_is_told_every_round(busy: Lab) -> None:
     assert lines[-1] == "finished"
 
 
+def test_a_tracker_that_fails_is_warned_of_and_ends_nothing(busy: Lab) -> None:
+    failing = TRACKER.replace('self.stream.write(json.dumps([step, data]) + "\\n")', 'raise OSError("no route")')
+    assert "no route" in failing
+    (busy.folder / "tracking.py").write_text(failing)
+    done = busy.run("--tracker", "tracking")
+    assert done.returncode == 0, done.stderr
+    assert "warning: the tracker tracking failed: OSError: no route" in done.stderr
+    assert (busy.folder / "tracked.jsonl").read_text().splitlines()[-1] == '"finished"'
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
