@@ -84,6 +84,7 @@ class Workshop:
         work = self._session(turn, self.crew.editor(turn.task.agent))
         moment = self.settings.created + turn.number
         with self.hands:
+            self._unnest(turn)
             commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
             likeness = self._sketch(place)
             place.keep(turn.number, commit.sha)
@@ -97,6 +98,12 @@ class Workshop:
         answer, why = read_answer(turn.workspace.folder, turn.rounds, self.target)
         self._tidy(turn)
         return work, answer, why
+
+    def _unnest(self, turn: Turn) -> None:
+        """Code in a repository of the session's own is code like any other; the log says what was taken away."""
+        if dropped := turn.workspace.drop_nested():
+            with (self.folder.round(turn.number) / "agent.log").open("a", encoding="utf-8") as stream:
+                print(f"taken away before the commit: {', '.join(dropped)}", file=stream)
 
     def _tidy(self, turn: Turn) -> None:
         """Leave the folder as the branch has it: what differs after a kill would look like changes."""

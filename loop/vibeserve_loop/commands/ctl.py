@@ -12,6 +12,7 @@ from vibeserve_loop.ledger import orders
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.options import BUDGETS
 from vibeserve_loop.records import Order
+from vibeserve_loop.schedule import given_up
 
 LIFTED = "none"
 
@@ -38,14 +39,14 @@ def give(folder: RunFolder, order: Order, *, now: bool = False) -> str:
 
 
 def go_on(folder: RunFolder, asked: Mapping[str, Any]) -> None:
-    """What `resume` means besides starting the loop: new budgets hold, and a pause or a stop is over."""
+    """What `resume` means besides starting the loop: new budgets hold, and a pause, a stop or a failing is over."""
     rounds = folder.history().rounds
     pending = folder.orders.after(len(orders.taken(rounds)))
     words = {name: None if asked.get(name) is None else str(asked[name]) for name in BUDGETS}
     if any(words.values()):
         folder.orders.give(budget_order(words))
     waiting = [order.verb for order in pending if order.verb in orders.STANDING]
-    if (waiting[-1] if waiting else orders.standing(rounds)) != "resume":
+    if (waiting[-1] if waiting else orders.standing(rounds)) != "resume" or given_up(rounds, folder.settings()):
         folder.orders.give(Order(verb="resume"))
 
 
