@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a run has left for one session; infinite where it has no limit."""
+
+    seconds: float = math.inf
+    usd: float = math.inf
+    tokens: float = math.inf
+
+
+UNLIMITED = Left()
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
-    """All that an agent is told: the same as data and, in `text`, as words."""
+    """All that an agent is told: the same as data and, in `text`, as words; and what its session may use up."""
 
     number: int
     task: Task
@@ -40,6 +53,7 @@ class Brief:
     target: Target
     seed: int
     text: str
+    left: Left = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.brief import write_brief
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.desk.handover import Handover
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.machine.devices import WHOLE, Devices
+from vibeserve_loop.machine.processes import wait_for_the_rest
 from vibeserve_loop.planning.answer import read_answer
 from vibeserve_loop.planning.novelty import EXACT, Made, sketch
 from vibeserve_loop.planning.plan_brief import write_plan_brief
@@ -50,13 +52,15 @@ class Workshop:
 
     def prepare(self) -> None:
         """Bring the repository to where the record says it is; UsageError rather than sweep a user's changes away."""
+        wait_for_the_rest(self.folder.path)
         self.workspace.unlock()
         best = lineage.incumbent(self.history.rounds)
         if best is None:
             self.workspace.begin(self.target.folder / "starter", self.settings.created)
             return
         unfinished = self.folder.round(len(self.history.rounds)) / "brief.md"
-        changes = "" if self.folder.moving.exists() or unfinished.is_file() else self.workspace.changes()
+        kept = Handover(self.workspace.folder).put_aside()
+        changes = "" if kept or self.folder.moving.exists() or unfinished.is_file() else self.workspace.changes()
         if changes:
             where = self.workspace.folder
             raise UsageError(

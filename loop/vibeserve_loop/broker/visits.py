@@ -36,6 +36,7 @@ class Question:
     key: Key
     rival: Path | None
     process: subprocess.Popen[bytes] | None = None
+    counted: bool = True
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from vibeserve_loop.assess import PYTEST, Gate
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.engine import Search
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
-from vibeserve_loop.machine.devices import WHOLE, Devices, devices_named
+from vibeserve_loop.machine.devices import WHOLE, Device, Devices, devices_named
 from vibeserve_loop.machine.executors import launcher
 from vibeserve_loop.options import knobs_given, words_of
 from vibeserve_loop.planning.issues import Issues
@@ -33,6 +33,7 @@ AUTO_PLANNER, RULE = "auto", "rule"
 OFFLINE = ("recipes", "recorded", "handoff")
 """Agents that have no model behind them: the rule plans for them unless somebody else is named."""
 LOOKS_INSIDE_FROM_H = 1.0
+ONE_OBJECTIVE = ("plain", "agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,11 @@ def _check(settings: Settings, target: Target) -> None:
     for agent in _parts(settings, target)[1].everybody:
         if isinstance(agent, Prepared):
             agent.ready()
+    if settings.knobs.objectives and settings.policy in ONE_OBJECTIVE:
+        raise UsageError(f"--objective is for --policy evolve; {settings.policy} goes by the target's headline alone")
     if settings.executor and settings.devices:
         raise UsageError("--device is for gates on this machine: leave it or --executor out")
-    _devices(settings, target)
+    devices_of(settings, target)
     _launcher(settings, target)
 
 
@@ -131,9 +134,9 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         history = folder.history(repair=True)
         launcher = _launcher(settings, target)
         gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings))
-        workspace, devices = Workspace(folder.workspace), _devices(settings, target)
+        workspace, devices = Workspace(folder.workspace), devices_of(settings, target)
         hands = settings.workers if settings.executor else len(devices)
-        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices, hands, bool(settings.executor))
         with broker.serving():
             parts = (workspace, gate, crew, sandbox, devices, broker)
             yield Search(Workshop(settings, folder, target, history, *parts), policy)
@@ -173,11 +176,14 @@ def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
     return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
 
 
-def _devices(settings: Settings, target: Target) -> Devices:
+def devices_of(settings: Settings, target: Target) -> Devices:
     """What gates may measure on: an executor sees to it itself, one worker without a choice has the whole machine."""
-    if settings.executor or (settings.workers == 1 and not settings.devices):
+    if settings.executor:
         return WHOLE
-    return Devices(devices_named(settings.devices, target.hardware.backend))
+    named = devices_named(settings.devices, target.hardware.backend)
+    if settings.workers > 1 or settings.devices:
+        return Devices(named)
+    return Devices([Device(cores=named[0].cores, gpus=tuple(gpu for device in named for gpu in device.gpus))])
 
 
 def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:
