@@ -103,13 +103,17 @@ class Prepared(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Charter:
-    """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there."""
+    """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there.
+
+    `planned`: an agent plans; `mends`: whoever edits can make something of refused code, which recipes cannot.
+    """
 
     knobs: Knobs = DEFAULT_KNOBS
     objectives: tuple[Objective, ...] = ()
     techniques: tuple[Technique, ...] = ()
     agents: tuple[str, ...] = ("",)
     planned: bool = False
+    mends: bool = False
     seed: int = 0
 
 

@@ -25,7 +25,7 @@ from vibeserve_loop.machine.devices import WHOLE, Devices
 from vibeserve_loop.machine.processes import wait_for_the_rest
 from vibeserve_loop.planning.answer import read_answer
 from vibeserve_loop.planning.novelty import EXACT, Made, sketch
-from vibeserve_loop.planning.plan_brief import write_plan_brief
+from vibeserve_loop.planning.plan_brief import PROFILE_FILE, profile_of_incumbent, write_plan_brief
 from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Round, Settings, Sketch, Task
 from vibeserve_loop.roles import Agent, Crew, Desk, Sandbox
@@ -173,6 +173,9 @@ class Workshop:
                 brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
             (place / "brief.md").write_text(brief.text, encoding="utf-8")
             workspace.checkout(origin)
+            if turn.task.kind == "plan":
+                told = profile_of_incumbent(turn.rounds)
+                (workspace.folder / PROFILE_FILE).write_text(told, encoding="utf-8")
         with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
             desk = Desk(
                 workspace.folder, self.sandbox, restore=lambda: workspace.checkout(origin),

@@ -176,10 +176,11 @@ class Workspace:
         half.rename(into)
         return into
 
-    def diff(self, before: str, after: str) -> str:
-        """The patch from one commit to another."""
+    def diff(self, before: str, after: str, *, binary: bool = False) -> str:
+        """The patch from one commit to another, its last line feed left out; `binary` makes it one to apply."""
+        words = ("--binary", "--no-renames") if binary else ()
         with self._repo() as repo:
-            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", before, after))
+            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", *words, before, after))
 
     def commit_of(self, revision: str) -> Commit:
         """The commit that a revision means; UsageError when there is none."""

@@ -166,10 +166,23 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     if len(set(labels)) < len(labels):
         raise UsageError(f"--agent {labels[0]!r} is given twice; give each agent once, or with other options")
     planned = settings.planner is not None
-    charter = Charter(settings.knobs, objectives, known, labels, planned, settings.seed)
+    charter = Charter(settings.knobs, objectives, known, labels, planned, _mends(settings), settings.seed)
     editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
     planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
     return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
+
+
+def _mends(settings: Settings) -> bool:
+    """Whether the agents can work on refused code: recipes apply to the base alone, and so do patches."""
+    for choice in settings.agents:
+        options = dict(choice.options)
+        if choice.name == "recorded" and options.get("run"):
+            recorded = RunFolder(Path(options["run"])).settings()
+            if not _mends(recorded):
+                return False
+        elif choice.name in ("recipes", "recorded"):
+            return False
+    return True
 
 
 def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
@@ -202,7 +215,11 @@ def _choice(text: str, options: tuple[str, ...]) -> AgentChoice:
     words = words_of("--agent", text)
     if not words:
         raise UsageError("--agent: give a name, or `name key=value ...`")
-    return AgentChoice(name=words[0], options=tuple(_option(word) for word in (*words[1:], *options)))
+    given = tuple(_option(word) for word in (*words[1:], *options))
+    # A run may be resumed from anywhere.
+    folders: tuple[str, ...] = getattr(resolve.find_class("agents", words[0]), "FOLDERS", ())
+    settled = ((key, str(Path(value).resolve()) if key in folders and value else value) for key, value in given)
+    return AgentChoice(name=words[0], options=tuple(settled))
 
 
 def _option(text: str) -> tuple[str, str]:
