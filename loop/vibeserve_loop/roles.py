@@ -101,6 +101,15 @@ class Prepared(Protocol):
         ...
 
 
+@runtime_checkable
+class Priced(Protocol):
+    """An agent whose sessions cost money; no agent has to say so."""
+
+    def unpriced(self) -> str:
+        """Why nobody would know what a session costs in dollars, and what to do; empty where it is known."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Charter:
     """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there.

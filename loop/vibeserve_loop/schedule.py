@@ -14,6 +14,9 @@ from vibeserve_loop.roles import Policy
 FAILURES_ALLOWED = 3
 """Sessions that may fail in a row, for each agent of the run, before the search ends with what it has."""
 
+IDLE_ALLOWED = 3
+"""Sessions that may come to nothing in a run that is to have fewer rounds than that: each may have to be paid for."""
+
 
 def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Task | None:
     """The task of the next round, or None when the run is over; a pure function of what has been recorded."""
@@ -34,6 +37,8 @@ def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Ta
 def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
     """Whether one more round fits, with the time of a full gate kept back."""
     if budget.max_rounds is not None and len(lineage.judged_work(rounds)) >= budget.max_rounds:
+        return False
+    if budget.max_rounds is not None and facts_of(rounds).idle >= max(IDLE_ALLOWED, budget.max_rounds):
         return False
     if budget.max_usd is not None and lineage.dollars(rounds) >= budget.max_usd:
         return False

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.visits import Allowance
 from vibeserve_loop.desk.handover import Handover
 from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.accounts import left_for
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.ledger.runs import RunFolder
@@ -28,7 +30,8 @@ from vibeserve_loop.planning.novelty import EXACT, Made, sketch
 from vibeserve_loop.planning.plan_brief import PROFILE_FILE, profile_of_incumbent, write_plan_brief
 from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Round, Settings, Sketch, Task
-from vibeserve_loop.roles import Agent, Crew, Desk, Sandbox
+from vibeserve_loop.roles import Agent, Crew, Desk, Left, Sandbox
+from vibeserve_loop.tool_loop.meter import metered, with_lost
 from vibeserve_loop.turn import NO_CODE, Turn
 from vibeserve_loop.workspace import Commit, Workspace
 
@@ -163,6 +166,14 @@ class Workshop:
         return sketch(place.folder, pieces_too=self.settings.knobs.novelty < EXACT)
 
     def _session(self, turn: Turn, agent: Agent) -> AgentResult:
+        """One session, which also answers for what sessions of the same work had spent that were killed."""
+        rounds, place = turn.rounds, self.folder.round(turn.number)
+        given = list(takewhile(lambda n: rounds[n].task.kind == "order", reversed(range(len(rounds)))))
+        left = left_for(in_force(self.settings, rounds), rounds)
+        with metered(place, [self.folder.round(number) for number in given], left) as meter:
+            return with_lost(self._one_session(turn, agent, meter.left), meter.before)
+
+    def _one_session(self, turn: Turn, agent: Agent, left: Left) -> AgentResult:
         """One agent at work in the workspace; its brief and its log are kept with the round."""
         place, origin = self.folder.round(turn.number), turn.origin.commit
         target, settings, workspace = self.target, self.settings, turn.workspace
@@ -171,6 +182,7 @@ class Workshop:
                 brief = write_plan_brief(turn.number, turn.task, turn.rounds, target, settings)
             else:
                 brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
+            brief = replace(brief, left=left)
             (place / "brief.md").write_text(brief.text, encoding="utf-8")
             workspace.checkout(origin)
             if turn.task.kind == "plan":

@@ -186,6 +186,7 @@ class Broker:
             target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
             command=self._gate.command, strict=self._gate.strict, candidate=str(question.folder / "candidate"),
             rival=str(question.rival or ""), depth=question.ticket.depth, device=device,
+            waits_s=self._gate.waits_s,
         )  # fmt: skip
         write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
         with self._changed:

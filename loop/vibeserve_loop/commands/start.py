@@ -14,12 +14,13 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
-from vibeserve_loop.assess import PYTEST, Gate
+from vibeserve_loop.assess import PYTEST, Gate, limit_of
 from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.engine import Search
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
 from vibeserve_loop.machine.devices import WHOLE, Device, Devices, devices_named
-from vibeserve_loop.machine.executors import launcher
+from vibeserve_loop.machine.executors import launcher, queue_of
 from vibeserve_loop.options import knobs_given, words_of
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.planning.population import objectives_named
@@ -33,6 +34,7 @@ AUTO_PLANNER, RULE = "auto", "rule"
 OFFLINE = ("recipes", "recorded", "handoff")
 """Agents that have no model behind them: the rule plans for them unless somebody else is named."""
 LOOKS_INSIDE_FROM_H = 1.0
+ROUND_TRIP_S = 300.0
 ONE_OBJECTIVE = ("plain", "agent")
 
 
@@ -116,6 +118,8 @@ def _check(settings: Settings, target: Target) -> None:
     for agent in _parts(settings, target)[1].everybody:
         if isinstance(agent, Prepared):
             agent.ready()
+    if settings.max_usd is not None:
+        check_money(settings)
     if settings.knobs.objectives and settings.policy in ONE_OBJECTIVE:
         raise UsageError(f"--objective is for --policy evolve; {settings.policy} goes by the target's headline alone")
     if settings.executor and settings.devices:
@@ -133,7 +137,10 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
         launcher = _launcher(settings, target)
-        gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings))
+        gate = Gate(
+            target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings),
+            waits_s=ROUND_TRIP_S + queue_of(settings.executor) if settings.executor else 0.0,
+        )  # fmt: skip
         workspace, devices = Workspace(folder.workspace), devices_of(settings, target)
         hands = settings.workers if settings.executor else len(devices)
         broker = Broker(gate, folder.path / "broker", Issues(folder), devices, hands, bool(settings.executor))
@@ -186,7 +193,8 @@ def _mends(settings: Settings) -> bool:
 
 
 def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
-    return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
+    plain = settings.gate_command or PYTEST
+    return launcher(settings.executor, plain, target.hardware.backend, limit_of(target))
 
 
 def devices_of(settings: Settings, target: Target) -> Devices:
