@@ -93,20 +93,20 @@ class Agent(Protocol):
 
 
 @runtime_checkable
-class Prepared(Protocol):
-    """An agent that can say what it lacks before a run begins; no agent has to."""
-
-    def ready(self) -> None:
-        """UsageError when a key or a program is missing."""
-        ...
-
-
-@runtime_checkable
 class Priced(Protocol):
     """An agent whose sessions cost money; no agent has to say so."""
 
     def unpriced(self) -> str:
         """Why nobody would know what a session costs in dollars, and what to do; empty where it is known."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An agent that can say what it lacks before a run begins; no agent has to."""
+
+    def ready(self) -> None:
+        """UsageError when a key or a program is missing."""
         ...
 
 
