@@ -141,7 +141,8 @@ def _serving(lab: Lab) -> Any:
 
 async def _told(client: Any, tool: str, **words: Any) -> str:
     done = await client.call_tool(tool, words)
-    return f"error: {done.content[0].text}" if done.is_error else str(done.content[0].text if done.content else "")
+    said = "\n".join(part.text for part in done.content)
+    return f"error: {said}" if done.is_error else said
 
 
 async def _until(client: Any, name: str, part: str) -> str:
