@@ -33,6 +33,7 @@ TOO_LONG = 124
 INFRASTRUCTURE = 3
 KNOCK_S = 10.0
 LAUNCH = ("-I", "-S", "-B")
+BETWEEN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 
 
 def main(words: list[str]) -> int:
@@ -157,11 +158,14 @@ def judged(
 
 
 def _run(words: list[str], folder: Path, said: IO[bytes], limit_s: float) -> int:
-    """Run a tethered command to its end, or past the limit to the end of what it leaves; its exit status."""
+    """Run a tethered command to its end, or past the limit to the end of what it leaves; its exit status.
+
+    A worker that Ray ends kills its own children before: the tether is no child of it, and sees its lifeline end.
+    """
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(DATA_SETS)}
     process = subprocess.Popen(
-        words, cwd=folder, stdin=subprocess.PIPE, stdout=said, stderr=said,
-        env={**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        [sys.executable, *LAUNCH, "-c", BETWEEN, *words], cwd=folder, stdin=subprocess.PIPE, stdout=said, stderr=said,
+        start_new_session=True, env={**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
     assert process.stdin is not None
     try:

@@ -160,10 +160,10 @@ def test_the_wait_for_a_node_is_bounded_by_itself_and_the_gates_limit_begins_on_
 
 @pytest.mark.slow
 def test_a_nodes_own_data_sets_reach_the_gate(lab: Lab, cluster: str) -> None:
-    words = [sys.executable, "-c", "import os; print(os.environ['VIBESERVE_DATA_LAB'])"]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--address", cluster, "--", *words], capture_output=True, text=True, timeout=120
-    )
+    script = lab.folder / "told.py"
+    script.write_text("import os; print(os.environ['VIBESERVE_DATA_LAB'])")
+    command = [sys.executable, str(SCRIPT), "--address", cluster, "--", sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "/data/lab"
 
