@@ -196,9 +196,11 @@ def _tree(pid: int) -> list[tuple[int, bytes]]:
     while waiting:
         parent = waiting.pop()
         with contextlib.suppress(OSError):
-            for child in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
-                waiting.append(child)
-                found.append((child, Path(f"/proc/{child}/cmdline").read_bytes()))
+            # Each thread has children of its own, and rounds side by side are worked in threads.
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                for child in map(int, (thread / "children").read_text().split()):
+                    waiting.append(child)
+                    found.append((child, Path(f"/proc/{child}/cmdline").read_bytes()))
     return found
 
 
