@@ -49,7 +49,8 @@ class Gate:
     """The gate for one target; `home`, outside every workspace, gets gate.ini and is where the process runs.
 
     `strict` accepts nothing that ran unisolated.  A `reviewer` reads the change first, and may only have more audited
-    or ask for a person.  `insight` asks a quick gate too for a profiled pass of what is kept.
+    or ask for a person.  `insight` asks a quick gate too for a profiled pass of what is kept.  `waits_s` is what
+    an executor may take beside the gate itself, which keeps its own limit there.
     """
 
     target: Target
@@ -58,6 +59,7 @@ class Gate:
     strict: bool = False
     reviewer: tuple[str, ...] = ()
     insight: bool = False
+    waits_s: float = 0.0
 
     def assess(self, case: Case) -> Assessment:
         """Judge and measure; UsageError when the gate was asked wrongly, an `infrastructure` outcome when it failed."""
@@ -72,7 +74,7 @@ class Gate:
         report = case.folder / "report.json"
         report.unlink(missing_ok=True)
         nonce = secrets.token_hex(16)
-        limit_s = self.target.limits.wall_s + GRACE_S
+        limit_s = limit_of(self.target) + self.waits_s
         where = case.device or Device()
         place = Place(self.home.resolve(), gate_environment(where), limit_s, case.folder / "gate.log", where.cores)
         finished = run_tethered([*self._launcher(), *self._options(case, nonce, sampling)], place)
@@ -112,6 +114,11 @@ class Gate:
         for name, value in values.items():
             options += [f"--vibeserve-{name}", value] if value else []
         return [*options, *(["--vibeserve-strict"] if self.strict else [])]
+
+
+def limit_of(target: Target) -> float:
+    """Seconds after which a gate for the target is stopped."""
+    return target.limits.wall_s + GRACE_S
 
 
 def summary_of(report: Report) -> Assessment:

@@ -77,8 +77,9 @@ def _work_facts(task: Task, rounds: Sequence[Round]) -> str:
         refused = rounds[task.start]
         why = _failures([refused]) or [refused.decision.reason]
         parts.append((f"Attempt {task.attempt}: mend the code of round {task.start}, which was refused", why))
-    inside = insight_of(rounds, rounds[task.base])
-    parts.append((f"Inside round {task.base}, by a profiled pass of its own", inside))
+    if plan is None or plan.profile:
+        inside = insight_of(rounds, rounds[task.base])
+        parts.append((f"Inside round {task.base}, by a profiled pass of its own", inside))
     if plan and plan.profile:
         parts.append((f"The whole profile of round {task.base}", profile(rounds[task.base])))
     shown = [f"{told(rounds[n])}; `git diff {rounds[task.base].commit} {rounds[n].commit}`" for n in task.inspirations]

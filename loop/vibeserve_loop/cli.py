@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import click
 
 from pytest_vibeserve.errors import ExitCode, VibeserveError
 from vibeserve_loop.commands.ctl_options import ctl
-from vibeserve_loop.options import RUNS, knobs, limits, sinks, sinks_of, words_of
+from vibeserve_loop.options import RUNS, Elsewhere, knobs, limits, sinks, sinks_of, words_of
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything else on stderr.")
 PROFILE = click.option("--profile", default="full", show_default=True, help="The target's profile.")
@@ -199,14 +198,16 @@ def config() -> None:
 
 @config.command(name="show")
 @JSON
-def config_show(as_json: bool) -> None:
+@click.pass_context
+def config_show(ctx: click.Context, as_json: bool) -> None:
     """Print every option's value and its source: environment over .env over vibeserve.toml over the default."""
     import json
     import os
 
+    from vibeserve_loop.commands.config import JOINED
     from vibeserve_loop.commands.config import show as shown
 
-    for found in shown(cli, Path.cwd(), os.environ):
+    for found in shown(cli, Path.cwd(), os.environ, ctx.meta.get(JOINED, ())):
         name = f"{found.command}.{found.option}" if found.command != "environment" else found.option
         if as_json:
             click.echo(json.dumps({"name": name, "value": found.value, "origin": found.origin}))
@@ -223,24 +224,12 @@ def command_of(text: str) -> tuple[str, ...]:
     return tuple(words_of("--gate-command", text))
 
 
-def _elsewhere(name: str, module: str, text: str) -> None:
-    """A command of a module of its own, which is imported when the command is called and not before."""
-
-    @cli.command(name, help=text, add_help_option=False, context_settings={"ignore_unknown_options": True})
-    @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
-    @click.pass_context
-    def command(ctx: click.Context, rest: tuple[str, ...]) -> object:
-        real: click.Command = getattr(import_module(module), name)
-        return real.main(list(rest), prog_name=ctx.command_path, standalone_mode=False, default_map=ctx.default_map)
-
-
-_elsewhere(
-    "mcp",
-    "vibeserve_loop.broker.mcp_server",
-    "Serve the issue board and the gate to agents by the Model Context Protocol.",
-)
-_elsewhere("submit", "vibeserve_loop.commands.submit", "Hand in edits to a run that waits for them.")
-_elsewhere("report", "vibeserve_loop.commands.html_report", "Write one HTML page about a run.")
+for _name, _module, _text in (
+    ("mcp", "broker.mcp_server", "Serve the issue board and the gate to agents by the Model Context Protocol."),
+    ("submit", "commands.submit", "Hand in edits to a run that waits for them."),
+    ("report", "commands.html_report", "Write one HTML page about a run."),
+):
+    cli.add_command(Elsewhere(_name, f"vibeserve_loop.{_module}", _text))
 
 
 def main() -> None:

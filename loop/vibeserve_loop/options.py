@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,29 @@ class Finite(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value} is no limit; leave the option out for none", param, ctx)
         return found
+
+
+class Elsewhere(click.Command):
+    """A command of a module of its own, which is imported when the command is called or asked about, not before."""
+
+    def __init__(self, name: str, module: str, text: str) -> None:
+        """Take where it is; all that stands behind its name is for it."""
+        words = click.Argument(["rest"], nargs=-1, type=click.UNPROCESSED)
+        settings = {"ignore_unknown_options": True}
+        super().__init__(
+            name, settings, click.pass_context(self._called), [words], help=text, add_help_option=False
+        )  # fmt: skip
+        self._module, self._attribute = module, name
+
+    def real(self) -> click.Command:
+        """The command itself."""
+        found: click.Command = getattr(import_module(self._module), self._attribute)
+        return found
+
+    def _called(self, ctx: click.Context, rest: tuple[str, ...]) -> object:
+        return self.real().main(
+            list(rest), prog_name=ctx.command_path, standalone_mode=False, default_map=ctx.default_map
+        )  # fmt: skip
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,20 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a run has left for one session; infinite where it has no limit."""
+
+    seconds: float = math.inf
+    usd: float = math.inf
+    tokens: float = math.inf
+
+
+UNLIMITED = Left()
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
-    """All that an agent is told: the same as data and, in `text`, as words."""
+    """All that an agent is told: the same as data and, in `text`, as words; and what its session may use up."""
 
     number: int
     task: Task
@@ -42,6 +55,7 @@ class Brief:
     target: Target
     seed: int
     text: str
+    left: Left = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,15 @@ class Agent(Protocol):
 
 
 @runtime_checkable
+class Priced(Protocol):
+    """An agent whose sessions cost money; no agent has to say so."""
+
+    def unpriced(self) -> str:
+        """Why nobody would know what a session costs in dollars, and what to do; empty where it is known."""
+        ...
+
+
+@runtime_checkable
 class Prepared(Protocol):
     """An agent that can say what it lacks before a run begins; no agent has to."""
 
@@ -100,13 +123,17 @@ class Enclosable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Charter:
-    """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there."""
+    """What a policy is told once: the search's settings, what counts, what is on the shelf, and who is there.
+
+    `planned`: an agent plans; `mends`: whoever edits can make something of refused code, which recipes cannot.
+    """
 
     knobs: Knobs = DEFAULT_KNOBS
     objectives: tuple[Objective, ...] = ()
     techniques: tuple[Technique, ...] = ()
     agents: tuple[str, ...] = ("",)
     planned: bool = False
+    mends: bool = False
     seed: int = 0
 
 

@@ -11,6 +11,12 @@ from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.records import Budget, Round, Settings, Task
 from vibeserve_loop.roles import Policy
 
+FAILURES_ALLOWED = 3
+"""Sessions that may fail in a row, for each agent of the run, before the search ends with what it has."""
+
+IDLE_ALLOWED = 3
+"""Sessions that may come to nothing in a run that is to have fewer rounds than that: each may have to be paid for."""
+
 
 def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Task | None:
     """The task of the next round, or None when the run is over; a pure function of what has been recorded."""
@@ -21,7 +27,7 @@ def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Ta
         if not any(r.task.baseline == folder and r.decision.ruling != "void" for r in rounds):
             return Task(kind="baseline", baseline=folder, hypothesis="what a user would run instead")
     budget = in_force(settings, rounds)
-    if not _closing(rounds) and budget_left(rounds, budget):
+    if not _closing(rounds, settings) and not given_up(rounds, settings) and budget_left(rounds, budget):
         task = policy.propose(rounds)
         if task is not None:
             return task
@@ -31,6 +37,8 @@ def next_task(rounds: Sequence[Round], settings: Settings, policy: Policy) -> Ta
 def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
     """Whether one more round fits, with the time of a full gate kept back."""
     if budget.max_rounds is not None and len(lineage.judged_work(rounds)) >= budget.max_rounds:
+        return False
+    if budget.max_rounds is not None and facts_of(rounds).idle >= max(IDLE_ALLOWED, budget.max_rounds):
         return False
     if budget.max_usd is not None and lineage.dollars(rounds) >= budget.max_usd:
         return False
@@ -53,15 +61,22 @@ def _last_quick_s(rounds: Sequence[Round]) -> float:
     return next((r.wall_s for r in reversed(rounds) if r.assessment and r.assessment.depth == "quick"), 0.0)
 
 
-def _closing(rounds: Sequence[Round]) -> bool:
-    """Whether the final gates have begun and no new budget was given since."""
+def given_up(rounds: Sequence[Round], settings: Settings) -> bool:
+    """Whether so many sessions failed in a row that no further one is paid for."""
+    return len(lineage.failures(rounds)) >= FAILURES_ALLOWED * len(settings.agents)
+
+
+def _closing(rounds: Sequence[Round], settings: Settings) -> bool:
+    """Whether the final gates have begun and no new budget was given since, nor a search taken up that had failed."""
     if not facts_of(rounds).finals:
         return False
+    resumed = False
     for record in reversed(rounds):
         if any(order.limits for order in record.task.orders):
             return False
+        resumed |= any(order.verb == "resume" for order in record.task.orders)
         if record.task.kind == "final":
-            return True
+            return not (resumed and given_up(rounds[: record.round], settings))
     return False
 
 

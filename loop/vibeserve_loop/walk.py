@@ -49,8 +49,9 @@ class Walk:
         rounds = self.shop.history.rounds
         allowed = VOIDS_ALLOWED if lineage.starter(rounds) else 1
         if lineage.voids_in_a_row(rounds) >= allowed:
-            log = self.shop.folder.round(len(rounds) - 1) / "gate.log"
-            raise InfrastructureError(f"{rounds[-1].decision.reason} (round {len(rounds) - 1}, see {log})")
+            last = next(r for r in reversed(rounds) if r.assessment)
+            log = self.shop.folder.round(last.round) / "gate.log"
+            raise InfrastructureError(f"{last.decision.reason} (round {last.round}, see {log})")
 
     def _planned(self, turn: Turn) -> Generator[Step, None, Outcome]:
         """An answer that cannot be read or followed voids the round."""

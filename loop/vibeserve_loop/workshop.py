@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -17,18 +18,22 @@ from vibeserve_loop.brief import write_brief
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.visits import Allowance
 from vibeserve_loop.desk.attendance import attended
+from vibeserve_loop.desk.handover import Handover
 from vibeserve_loop.desk.rations import Rationed
 from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.accounts import left_for
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.machine.devices import WHOLE, Devices
+from vibeserve_loop.machine.processes import wait_for_the_rest
 from vibeserve_loop.planning.answer import read_answer
 from vibeserve_loop.planning.novelty import EXACT, Made, sketch
-from vibeserve_loop.planning.plan_brief import write_plan_brief
+from vibeserve_loop.planning.plan_brief import PROFILE_FILE, profile_of_incumbent, write_plan_brief
 from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Assessment, Round, Settings, Sketch, Task
-from vibeserve_loop.roles import Agent, Crew, Desk, Sandbox
+from vibeserve_loop.roles import Agent, Crew, Desk, Left, Sandbox
+from vibeserve_loop.tool_loop.meter import metered, with_lost
 from vibeserve_loop.turn import NO_CODE, Turn
 from vibeserve_loop.workspace import Commit, Workspace
 
@@ -52,13 +57,15 @@ class Workshop:
 
     def prepare(self) -> None:
         """Bring the repository to where the record says it is; UsageError rather than sweep a user's changes away."""
+        wait_for_the_rest(self.folder.path)
         self.workspace.unlock()
         best = lineage.incumbent(self.history.rounds)
         if best is None:
             self.workspace.begin(self.target.folder / "starter", self.settings.created)
             return
         unfinished = self.folder.round(len(self.history.rounds)) / "brief.md"
-        changes = "" if self.folder.moving.exists() or unfinished.is_file() else self.workspace.changes()
+        kept = Handover(self.workspace.folder).put_aside()
+        changes = "" if kept or self.folder.moving.exists() or unfinished.is_file() else self.workspace.changes()
         if changes:
             where = self.workspace.folder
             raise UsageError(
@@ -86,6 +93,7 @@ class Workshop:
         work = self._session(turn, self.crew.editor(turn.task.agent))
         moment = self.settings.created + turn.number
         with self.hands:
+            self._unnest(turn)
             commit = place.commit(f"round {turn.number}: {work.summary}", origin.commit, moment)
             likeness = self._sketch(place)
             place.keep(turn.number, commit.sha)
@@ -99,6 +107,12 @@ class Workshop:
         answer, why = read_answer(turn.workspace.folder, turn.rounds, self.target)
         self._tidy(turn)
         return work, answer, why
+
+    def _unnest(self, turn: Turn) -> None:
+        """Code in a repository of the session's own is code like any other; the log says what was taken away."""
+        if dropped := turn.workspace.drop_nested():
+            with (self.folder.round(turn.number) / "agent.log").open("a", encoding="utf-8") as stream:
+                print(f"taken away before the commit: {', '.join(dropped)}", file=stream)
 
     def _tidy(self, turn: Turn) -> None:
         """Leave the folder as the branch has it: what differs after a kill would look like changes."""
@@ -154,6 +168,14 @@ class Workshop:
         return sketch(place.folder, pieces_too=self.settings.knobs.novelty < EXACT)
 
     def _session(self, turn: Turn, agent: Agent) -> AgentResult:
+        """One session, which also answers for what sessions of the same work had spent that were killed."""
+        rounds, place = turn.rounds, self.folder.round(turn.number)
+        given = list(takewhile(lambda n: rounds[n].task.kind == "order", reversed(range(len(rounds)))))
+        left = left_for(in_force(self.settings, rounds), rounds)
+        with metered(place, [self.folder.round(number) for number in given], left) as meter:
+            return with_lost(self._one_session(turn, agent, meter.left), meter.before)
+
+    def _one_session(self, turn: Turn, agent: Agent, left: Left) -> AgentResult:
         """One agent at work in the workspace; its brief and its log are kept with the round."""
         place, origin = self.folder.round(turn.number), turn.origin.commit
         target, settings, workspace = self.target, self.settings, turn.workspace
@@ -162,8 +184,12 @@ class Workshop:
                 brief = write_plan_brief(turn.number, turn.task, turn.rounds, target, settings)
             else:
                 brief = write_brief(turn.number, turn.task, turn.rounds, target, settings.seed)
+            brief = replace(brief, left=left)
             (place / "brief.md").write_text(brief.text, encoding="utf-8")
             workspace.checkout(origin)
+            if turn.task.kind == "plan":
+                told = profile_of_incumbent(turn.rounds)
+                (workspace.folder / PROFILE_FILE).write_text(told, encoding="utf-8")
         with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
             desk = Desk(
                 workspace.folder, self._rationed(), restore=lambda: workspace.checkout(origin),

@@ -31,6 +31,8 @@ OPTIONS = [
     "core.quotePath=false",
     "gc.auto=0",
 ]
+GIT_NAMES = (".git", "git~1")
+"""Names that git takes for a repository's, in any case of letters, and never for files of one."""
 IDENTITY = ("vibeserve-loop", "loop@vibeserve.invalid")
 
 
@@ -109,6 +111,22 @@ class Workspace:
         with self._repo() as repo:
             return str(_git(repo).status("--porcelain"))
 
+    def drop_nested(self) -> tuple[str, ...]:
+        """Take away repositories that a session left inside, whose files git would else pass over; their folders."""
+        found = []
+        for top, names, files in os.walk(self.folder):
+            for name in [*names, *files]:
+                own = Path(top) == self.folder and name == ".git"
+                if name.lower() in GIT_NAMES and not own:
+                    found.append(Path(top, name))
+            names[:] = [name for name in names if name.lower() not in GIT_NAMES]
+        for path in found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        return tuple(sorted(str(path.relative_to(self.folder)) for path in found))
+
     def commit(self, message: str, parent: str | None, moment: float) -> Commit:
         """Record the folder as it is; the same files, parent and moment (seconds since 1970) give the same hash."""
         if tree := self._objects.snapshot(self.folder):
@@ -158,10 +176,11 @@ class Workspace:
         half.rename(into)
         return into
 
-    def diff(self, before: str, after: str) -> str:
-        """The patch from one commit to another."""
+    def diff(self, before: str, after: str, *, binary: bool = False) -> str:
+        """The patch from one commit to another, its last line feed left out; `binary` makes it one to apply."""
+        words = ("--binary", "--no-renames") if binary else ()
         with self._repo() as repo:
-            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", before, after))
+            return str(_git(repo).diff("--no-ext-diff", "--no-textconv", *words, before, after))
 
     def commit_of(self, revision: str) -> Commit:
         """The commit that a revision means; UsageError when there is none."""

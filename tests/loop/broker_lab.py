@@ -18,6 +18,7 @@ from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.broker.link import Link, Ticket, find_link
 from vibeserve_loop.broker.visits import Allowance
 from vibeserve_loop.ledger.runs import RunFolder
+from vibeserve_loop.machine.devices import WHOLE, Devices
 from vibeserve_loop.planning.issues import Issues
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -44,12 +45,12 @@ class Desk:
         return ticket
 
 
-def broker_of(lab: Lab) -> Broker:
+def broker_of(lab: Lab, devices: Devices = WHOLE) -> Broker:
     run = lab.folder / "run"
     run.mkdir(exist_ok=True)
     target = load_target(str(lab.target))
     command = (sys.executable, "-I", "-S", "-B", str(GATE))
-    return Broker(Gate(target, run, command), run / "broker", Issues(RunFolder(run)))
+    return Broker(Gate(target, run, command), run / "broker", Issues(RunFolder(run)), devices)
 
 
 def workspace_of(lab: Lab, name: str = "workspace") -> Path:

@@ -1,8 +1,8 @@
 """A small gate for the loop's tests: a real program that judges a candidate by the files in its folder.
 
 `speed` holds its throughput; `wrong`, `brittle` (fails in depth only), `fickle` (fails in depth against the first code
-only), `crash`, `forged` and `mute` make it end in the
-ways that a gate can end; `orphan` makes it leave a child behind.  In the target's folder `slow` holds seconds to take
+only), `crash`, `forged`, `mute` and `idle` (judges nothing) make it end in the ways that a gate can end; `busy` drops
+all pairs of the comparison; `orphan` leaves a child behind.  In the target's folder `slow` holds seconds to take
 and `fastest` the largest speed that passes.  Standard library only, for it is started hundreds of times.
 """
 
@@ -39,6 +39,8 @@ def main() -> int:
     refused = refused or (folder / "wrong").exists() or (options.depth == "full" and _fails_in_depth(folder, options))
     if not (folder / "mute").exists():
         Path(options.report).write_text(json.dumps(_report(options, folder, refused)))
+    if (folder / "idle").exists():
+        return 5
     return 0 if (folder / "forged").exists() else int(refused)
 
 
@@ -81,7 +83,9 @@ def _report(options: argparse.Namespace, folder: Path, refused: bool) -> dict[st
         "expected": ["test_accuracy.py::test_answers"],
         "wall_s": 0.1,
     }  # fmt: skip
-    if not refused:
+    if (folder / "idle").exists():
+        found["verdict"] = {**verdict, "outcome": "nothing", "reason": "no test was collected", "checks": []}
+    elif not refused:
         found["measurements"] = [_measurement(_speed(folder))]
         found["hints"] = [{"name": name, "value": value, "text": f"{name} is high"} for name, value in HINTS]
         found["comparison"] = _comparison(folder, Path(options.baseline)) if options.baseline else None
@@ -99,6 +103,9 @@ def _comparison(folder: Path, baseline: Path) -> dict[str, Any]:
     conclusion = "better" if gain * 0.98 > 1.01 else "worse" if gain * 1.02 < 0.99 else "no difference shown"
     values = {"baseline_value": theirs, "candidate_value": mine, "gain": gain, "low": gain * 0.98, "high": gain * 1.02}
     rival = {"baseline": str(baseline), "baseline_tree": _digest(baseline), "pairs": 4}
+    if (folder / "busy").exists():
+        rival |= {"pairs": 0, "dropped": 4}
+        conclusion = "no difference shown"
     return {**METRIC, **values, **rival, "conclusion": conclusion}
 
 

@@ -22,6 +22,7 @@ HASH_SEEDS = ("0", "1", "4242")
 POLICIES = ("plain", "agent", "evolve")
 MARKS = {"agent": b"recipe.py", "gate": b"fake_gate", "git": b"git\0"}
 LONGEST_S = 60.0
+TRIES = 4
 WORKERS = 3
 
 
@@ -96,16 +97,24 @@ def prepared(lab: Lab, name: str, policy: str, workers: int = 1) -> Path:
 
 
 def disturbed(lab: Lab, point: Point, duration_s: float) -> tuple[Path, str]:
-    """Kill once at the point, then resume until the run is done; the folder, and what was wrong with the resuming."""
+    """Kill once at the point, then resume until the run is done; the folder, and what was wrong with the resuming.
+
+    A run that was over before anything could be killed in it is begun again, with an earlier moment drawn.
+    """
     draw = random.Random(f"{point.victim}/{point.policy}/{point.seed}")
-    folder = prepared(lab, f"killed-{point.seed}", point.policy, point.workers)
     environment = {**_environment(), "PYTHONHASHSEED": point.hash_seed}
-    process = subprocess.Popen(
-        _command(folder), cwd=lab.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    _kill(process, point.victim, draw, duration_s)
-    process.communicate(timeout=LONGEST_S)
+    for attempt in range(TRIES):
+        folder = prepared(lab, f"killed-{point.seed}-{attempt}", point.policy, point.workers)
+        process = subprocess.Popen(
+            _command(folder), cwd=lab.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        killed = _kill(process, point.victim, draw, duration_s / 2**attempt)
+        process.communicate(timeout=LONGEST_S)
+        if killed:
+            break
+    else:
+        return folder, f"in {TRIES} runs no {point.victim} could be killed"
     if point.victim == "mid-write":
         _tear(folder / "rounds.jsonl", draw)
     recorded = whole_lines(folder / "rounds.jsonl")
@@ -155,8 +164,8 @@ def _command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "vibeserve_loop", "resume", str(folder)]
 
 
-def _kill(process: subprocess.Popen[str], victim: str, draw: random.Random, duration_s: float) -> None:
-    """Send SIGKILL at a drawn moment; when the kind of process never shows again, the run just ends."""
+def _kill(process: subprocess.Popen[str], victim: str, draw: random.Random, duration_s: float) -> bool:
+    """Send SIGKILL at a drawn moment; whether anything was killed before the run ended by itself."""
     ready = time.monotonic() + draw.uniform(0.0, duration_s)
     mark = MARKS.get(victim)
     while process.poll() is None:
@@ -165,17 +174,19 @@ def _kill(process: subprocess.Popen[str], victim: str, draw: random.Random, dura
             if mark is None or found:
                 break
         time.sleep(0.0005)
+    if process.poll() is not None:
+        return False
     if mark is None:
         family = [pid for pid, _ in _tree(process.pid)] if victim == "everything" else []
-        for pid in (process.pid, *family):
-            _end(pid)
-    elif process.poll() is None:
-        _end(found[-1])
+        return any([_end(pid) for pid in (process.pid, *family)]) and process.wait(LONGEST_S) == -signal.SIGKILL
+    return _end(found[-1])
 
 
-def _end(pid: int) -> None:
+def _end(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+        return True
+    return False
 
 
 def _tree(pid: int) -> list[tuple[int, bytes]]:
@@ -185,9 +196,11 @@ def _tree(pid: int) -> list[tuple[int, bytes]]:
     while waiting:
         parent = waiting.pop()
         with contextlib.suppress(OSError):
-            for child in map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split()):
-                waiting.append(child)
-                found.append((child, Path(f"/proc/{child}/cmdline").read_bytes()))
+            # Each thread has children of its own, and rounds side by side are worked in threads.
+            for thread in Path(f"/proc/{parent}/task").iterdir():
+                for child in map(int, (thread / "children").read_text().split()):
+                    waiting.append(child)
+                    found.append((child, Path(f"/proc/{child}/cmdline").read_bytes()))
     return found
 
 

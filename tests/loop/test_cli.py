@@ -20,7 +20,7 @@ HEAVY = ("pydantic", "git", "rich", "pytest", "numpy", "torch")
         (("run", "lab", "--policy", "plane"), "did you mean plain or"),
         (("run", "lab", "--sandbox", "bubblewarp"), "did you mean bubblewrap?"),
         (("run", "lab", "--profile", "tinny"), "no profile 'tinny'"),
-        (("run", "lab", "--agent", "recorded"), "its options are: patches"),
+        (("run", "lab", "--agent", "recorded"), "give a folder of patches as `patches=DIR`, or a run's folder"),
         (("run", "lab", "--agent", "recorded", "--agent-option", "patches=nowhere"), "holds no *.patch file"),
         (("run", "lab", "--agent", "json:JSONDecoder"), "is no agent: a class with work() is wanted"),
         (("run", "lab", "--agent", "no_such:Thing"), "No module named 'no_such'"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,62 @@ def test_recorded_patches_are_replayed(lab: Lab) -> None:
     assert done.returncode == 0, done.stderr
     assert _techniques(lab)[0] == ["quicker"]
     assert lab.rounds()[-1]["assessment"]["comparison"]["gain"] == 2.5
+
+
+def _patched(lab: Lab, *speeds: int) -> Path:
+    """A folder of patches, each from the speed before it to the next; 0 makes one that does not apply."""
+    patches, before = lab.folder / "patches", 100
+    patches.mkdir()
+    for number, speed in enumerate(speeds, start=1):
+        old, new = (before, speed) if speed else (7, 8)
+        text = f"--- a/speed\n+++ b/speed\n@@ -1 +1 @@\n-{old}\n\\ No newline at end of file\n+{new}\n"
+        (patches / f"{number:02d}-step.patch").write_text(f"{text}\\ No newline at end of file\n")
+        before = speed or before
+    return patches
+
+
+def test_a_patch_that_does_not_apply_costs_its_round_alone(lab: Lab) -> None:
+    _patched(lab, 0, 250)
+    done = lab.run("--agent", "recorded patches=patches")
+    assert done.returncode == 0, done.stderr
+    work = [r for r in lab.rounds() if r["task"]["kind"] == "work"]
+    assert [r["decision"]["ruling"] for r in work[:2]] == ["void", "accept"]
+    assert "01-step.patch does not apply" in work[0]["decision"]["reason"]
+    assert json.loads((lab.latest / "run.json").read_text())["agent_options"] == [
+        ["patches", str(lab.folder / "patches")]
+    ]
+
+
+def test_what_a_runs_agent_did_is_replayed_from_the_run_itself(lab: Lab) -> None:
+    lab.skill("batching", faster(3), relieves="serial-service")
+    lab.skill("binary", faster(2) + '(folder / "weights").write_bytes(bytes(range(256)))\n', relieves="step-overhead")
+    lab.skill("slower", faster(0.5), relieves="idle-cores")
+    assert lab.run().returncode == 0
+    first, before = lab.latest, lab.rounds()
+    shutil.rmtree(lab.folder / "skills")
+    done = lab.run("--agent", f"recorded run={first}", "--runs", "again")
+    assert done.returncode == 0, done.stderr
+    again = next((lab.folder / "again").iterdir()) / "rounds.jsonl"
+    after = [json.loads(line) for line in again.read_text().splitlines()]
+    facts = [[(r["task"]["kind"], r["tree"], r["decision"]["ruling"]) for r in rounds] for rounds in (before, after)]
+    assert facts[0] == facts[1]
+    assert _techniques(lab) == [r["work"]["techniques"] for r in after if r["work"]]
+    assert {r["work"]["spend"]["usd"] for r in after if r["work"]} == {0.0}
+
+
+def test_a_planner_is_replayed_as_well(lab: Lab) -> None:
+    from policies.test_agent_policy import PLANNER, _answer
+
+    (lab.folder / "planning.py").write_text(PLANNER)
+    (lab.folder / "script.json").write_text(json.dumps([_answer("it breaks", "150"), _answer("more", "300")]))
+    assert lab.run("--policy", "agent", "--agent", "planning:PlanningAgent").returncode == 0
+    before, name = lab.rounds(), f"recorded run={lab.latest}"
+    done = lab.run("--policy", "agent", "--agent", name, "--planner", name, "--runs", "again")
+    assert done.returncode == 0, done.stderr
+    again = next((lab.folder / "again").iterdir()) / "rounds.jsonl"
+    after = [json.loads(line) for line in again.read_text().splitlines()]
+    facts = [[(r["task"]["kind"], r["tree"], r["decision"]["ruling"]) for r in rounds] for rounds in (before, after)]
+    assert facts[0] == facts[1]
 
 
 def test_a_reviewer_marks_a_round_for_a_person_and_the_gate_alone_decides(lab: Lab) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.tool_loop.prices import unpriced
 from vibeserve_loop.tool_loop.session import caps_of, session
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class AnthropicAgent:
         """UsageError when the key is missing."""
         if not os.environ.get(KEY):
             raise UsageError(f"{KEY} is not set: put the key in the environment")
+
+    def unpriced(self) -> str:
+        """Why nobody would know what a session costs in dollars."""
+        return unpriced(self._model, self._caps.price)
 
     def work(self, brief: Brief, desk: Desk) -> AgentResult:
         """One session; UsageError when the key is missing or refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.deep_session import Model, deep_worked
+from vibeserve_loop.tool_loop.prices import unpriced
 from vibeserve_loop.tool_loop.session import caps_of
 
 
@@ -15,6 +16,10 @@ class DeepagentsAgent:
         """Check the options; UsageError names what is wrong before anything is spent."""
         self._model, self._base_url = model, base_url
         self._caps = caps_of(model.rpartition(":")[2], caps)
+
+    def unpriced(self) -> str:
+        """Why nobody would know what a session costs in dollars."""
+        return unpriced(self._model.rpartition(":")[2], self._caps.price)
 
     def work(self, brief: Brief, desk: Desk) -> AgentResult:
         """One session; UsageError when the library is not installed."""

@@ -23,18 +23,24 @@ class HandoffAgent:
         self._hours = number("max_hours", max_hours, USUAL_HOURS) or USUAL_HOURS
 
     def work(self, brief: Brief, desk: Desk) -> AgentResult:
-        """Wait until somebody hands in; nothing comes of a round for which nobody did."""
+        """Wait until somebody hands in; nothing comes of a round for which nobody did, and the edits are kept aside.
+
+        Whatever ends the loop meanwhile leaves the edits where they are, to go on with after a resume.
+        """
         began, handover = time.monotonic(), Handover(desk.folder)
         with equipped(desk.folder, brief.target):
-            handover.offer(brief.number, brief.task.hypothesis, brief.text)
+            handover.offer(brief.number, brief.task, brief.text, brief.rounds)
             desk.log(f"the brief is {handover.brief}; the code is {desk.folder}; hand in with `vibeserve-loop submit`")
-            try:
-                while (found := handover.submission(brief.number)) is None:
-                    if time.monotonic() - began > self._hours * 3600:
-                        stopped = AgentStopped("hung", f"nobody handed in anything within {self._hours:g} hours")
-                        return given_up(desk, stopped, Session(summary=""))
-                    time.sleep(POLL_S)
-            finally:
-                handover.withdraw()
+            limit_s = min(self._hours * 3600, brief.left.seconds)
+            while (found := handover.submission()) is None:
+                if time.monotonic() - began > limit_s:
+                    break
+                time.sleep(POLL_S)
+        handover.withdraw()
+        if found is None:
+            kept = handover.leave(brief.number)
+            why = f"nobody handed in anything within {limit_s / 3600:.4g} hours; the edits are in {kept}"
+            return given_up(desk, AgentStopped("hung", why), Session(summary=""))
+        handover.take()
         seconds = time.monotonic() - began
         return Session(summary=found.summary, exhausted=found.nothing, spend=spent(seconds, 0, 0, 0))

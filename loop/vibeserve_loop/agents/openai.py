@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
+from vibeserve_loop.tool_loop.prices import unpriced
 from vibeserve_loop.tool_loop.session import caps_of, session
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class OpenaiAgent:
         """UsageError when the key is missing."""
         if not os.environ.get(KEY) and not self._base_url:
             raise UsageError(f"{KEY} is not set: put the key in the environment, or give base_url=URL")
+
+    def unpriced(self) -> str:
+        """Why nobody would know what a session costs in dollars."""
+        return unpriced(self._model, self._caps.price)
 
     def work(self, brief: Brief, desk: Desk) -> AgentResult:
         """One session; UsageError when the key is missing or refused."""

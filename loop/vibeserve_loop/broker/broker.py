@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError
@@ -19,7 +19,7 @@ from vibeserve_loop.assess import Gate, gate_environment
 from vibeserve_loop.broker.door import Listener
 from vibeserve_loop.broker.gate_job import FOUND_FILE, JOB_FILE, GateJob
 from vibeserve_loop.broker.link import LONGEST_WAIT_S, Address, Ticket, address_file
-from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, tree_of
+from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, place_of, spoiled, tree_of
 from vibeserve_loop.broker.visits import Allowance, Depth, Question, Visit, answer_of, copied, public
 from vibeserve_loop.machine.devices import WHOLE, Device, Devices
 from vibeserve_loop.planning.issues import Issues
@@ -35,14 +35,19 @@ class Broker:
     """Gates in the order of asking, `hands` at a time, each on a device that is lent to it alone."""
 
     def __init__(
-        self, gate: Gate, home: Path, issues: Issues, verdicts: Verdicts | None = None,
-        devices: Devices = WHOLE, hands: int = 1,
+        self, gate: Gate, home: Path, issues: Issues, devices: Devices = WHOLE, hands: int = 1, elsewhere: bool = False,
+        hold: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:  # fmt: skip
-        """Take the gate and a folder that no agent can reach; nothing runs before `serving`."""
+        """Take the gate and a folder that no agent can reach; nothing runs before `serving`.
+
+        `elsewhere` says that gates run on nobody knows which machine: then no verdict is kept.  `hold` is entered
+        around each gate.
+        """
         self.issues = issues
         self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
-        self._verdicts = verdicts or Verdicts(self._home / "verdicts")
+        self._verdicts, self._remembers = Verdicts(self._home / "verdicts"), not elsewhere
         self._suite = tree_of(gate.target.folder) + gate.target.profile
+        self._hold = hold
         self._visits: dict[str, Visit] = {}
         self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
         self._changed = threading.Condition(threading.RLock())
@@ -67,19 +72,24 @@ class Broker:
 
     @contextlib.contextmanager
     def visit(
-        self, workspace: Path, rival: Path | None = None, allowance: Allowance | None = None
+        self, workspace: Path, rival: Path | None = None, allowance: Allowance | None = None, *, named: bool = True
     ) -> Iterator[Address]:
-        """Let the session in a workspace ask; at its end nothing of it is queued or running."""
+        """Let the session in a workspace ask; at its end nothing of it is queued or running.
+
+        Its address lies beside the workspace, unless it is not `named`.
+        """
         assert self._listener is not None, "enter `serving` first"
         token, given = secrets.token_hex(16), allowance or Allowance()
         address = Address(socket=self._listener.path, token=token)
         self._visits[token] = Visit(workspace.resolve(), rival, {"quick": given.quick, "full": given.full})
-        write_atomically(address_file(workspace), address.model_dump_json() + "\n")
-        address_file(workspace).chmod(0o600)
+        if named:
+            write_atomically(address_file(workspace), address.model_dump_json() + "\n")
+            address_file(workspace).chmod(0o600)
         try:
             yield address
         finally:
-            address_file(workspace).unlink(missing_ok=True)
+            if named:
+                address_file(workspace).unlink(missing_ok=True)
             self._leave(token)
 
     def visitor(self, token: str) -> Visit:
@@ -93,7 +103,8 @@ class Broker:
         """How many gates a session has asked for; what the cache answered or the machine spoiled is not counted."""
         questions = self.visitor(address.token).questions.values()
         lost = ("failed", "cancelled")
-        return sum(q.ticket.state not in lost and not (q.ticket.answer and q.ticket.answer.cached) for q in questions)
+        cached = [q for q in questions if q.ticket.answer and q.ticket.answer.cached]
+        return sum(q.counted and q.ticket.state not in lost for q in questions) - len(cached)
 
     def start(self, visit: Visit, depth: str) -> Ticket:
         """Take in a question about the workspace as it is now; what may not be asked is refused, not an error."""
@@ -107,7 +118,7 @@ class Broker:
             return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": why}))
         question = Question(ticket, folder, self._key(folder / "candidate", visit.rival, wanted), visit.rival)
         with self._changed:
-            known = self._verdicts.get(question.key)
+            known = self._known(question.key)
             if known is None and visit.left[wanted] <= 0:
                 reason = f"this session's {wanted} gates are used up; end with what you have"
                 return self._told(visit, ticket.model_copy(update={"state": "refused", "reason": reason}))
@@ -130,6 +141,14 @@ class Broker:
                 self._changed.wait(left)
             return self._told(visit, question.ticket)
 
+    def _known(self, key: Key) -> Assessment | None:
+        """A verdict from any device that could be lent for it; with an executor nobody can say which that is."""
+        if not self._remembers:
+            return None
+        places = [place_of(device) for device in self._devices.known] or [place_of(None)]
+        found = (self._verdicts.get(key.model_copy(update={"device": place})) for place in places)
+        return next((verdict for verdict in found if verdict), None)
+
     def _told(self, visit: Visit, ticket: Ticket) -> Ticket:
         before = [q for v in self._visits.values() for q in v.questions.values() if q.ticket.state == "running"]
         ahead = len(before) + self._waiting.qsize() - 1 if ticket.state == "queued" else 0
@@ -149,8 +168,16 @@ class Broker:
                     continue
                 question.ticket = question.ticket.model_copy(update={"state": "running"})
             with self._devices.lease() as device:
-                found = self._judged(visit, question, device)
-            self._settle(visit, question, found)
+                found = self._held(visit, question, device)
+            self._settle(visit, question, found, place_of(device))
+
+    def _held(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
+        """The assessment with the run held meanwhile, where it has to be; or why there is none."""
+        try:
+            with self._hold():
+                return self._judged(visit, question, device)
+        except UsageError as error:
+            return str(error)
 
     def _judged(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
         """The assessment, or why there is none."""
@@ -159,6 +186,7 @@ class Broker:
             target=str(target.folder), profile=target.profile, home=str(self._gate.home.resolve()),
             command=self._gate.command, strict=self._gate.strict, candidate=str(question.folder / "candidate"),
             rival=str(question.rival or ""), depth=question.ticket.depth, device=device,
+            waits_s=self._gate.waits_s,
         )  # fmt: skip
         write_atomically(question.folder / JOB_FILE, job.model_dump_json() + "\n")
         with self._changed:
@@ -177,20 +205,26 @@ class Broker:
             return Assessment.model_validate_json(found.read_bytes())
         return (question.folder / "job.log").read_text("utf-8", "replace").strip()[-600:] or "the gate was stopped"
 
-    def _settle(self, visit: Visit, question: Question, found: Assessment | str) -> None:
+    def _settle(self, visit: Visit, question: Question, found: Assessment | str, place: str) -> None:
+        """Keep what will hold, and give the question back where the machine spoiled the answer."""
         with self._changed:
-            if isinstance(found, Assessment) and found.outcome != "infrastructure":
-                self._verdicts.put(question.key, found)
-                self._answered(question, found, cached=False)
-            else:
-                reason = found if isinstance(found, str) else found.reason
+            why = found if isinstance(found, str) else spoiled(found, against=bool(question.rival))
+            lost = isinstance(found, str) or found.outcome in ("infrastructure", "nothing")
+            if lost or (why and not isinstance(found, str) and found.outcome == "accepted"):
                 visit.left[question.ticket.depth] += 1
+                question.counted = False
+            if isinstance(found, Assessment) and not lost:
+                if self._remembers:
+                    self._verdicts.put(question.key.model_copy(update={"device": place}), found)
+                self._answered(question, found, cached=False, spoiled=why)
+            else:
                 state = "cancelled" if visit.over else "failed"
-                question.ticket = question.ticket.model_copy(update={"state": state, "reason": public(reason)})
+                question.ticket = question.ticket.model_copy(update={"state": state, "reason": public(why)})
             self._changed.notify_all()
 
-    def _answered(self, question: Question, found: Assessment, *, cached: bool) -> None:
-        update = {"state": "done", "answer": answer_of(found, cached=cached)}
+    def _answered(self, question: Question, found: Assessment, *, cached: bool, spoiled: str = "") -> None:
+        reason = f"not counted: {spoiled}; ask again" if spoiled and not question.counted else ""
+        update = {"state": "done", "answer": answer_of(found, cached=cached), "reason": reason}
         question.ticket = question.ticket.model_copy(update=update)
         self._changed.notify_all()
 

@@ -110,7 +110,7 @@ def _of_board(broker: Broker, visit: Visit, ask: str, words: dict[str, Any]) -> 
 def _of_handover(broker: Broker, visit: Visit, ask: str, words: dict[str, Any]) -> object:
     handover = Handover(visit.workspace)
     if ask == "brief":
-        return f"The code to edit: {handover.waiting().workspace}\n\n{handover.brief.read_text(encoding='utf-8')}"
+        return handover.told()
     if ask == "submit":
         return f"round {handover.submit(str(words['summary'])).round} goes on with what was handed in"
     return None

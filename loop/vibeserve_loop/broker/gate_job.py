@@ -31,6 +31,7 @@ class GateJob(BaseModel):
     command: tuple[str, ...]
     strict: bool = False
     device: Device | None = None
+    waits_s: float = 0.0
     candidate: str
     rival: str
     depth: Literal["quick", "full"]
@@ -50,7 +51,8 @@ def _interrupt_at_end_of_input() -> None:
 def main(folder: Path) -> int:
     """Judge the job in the folder; the exit code is the error's when there is no assessment."""
     job = GateJob.model_validate_json((folder / JOB_FILE).read_bytes())
-    gate = Gate(load_target(job.target, job.profile), Path(job.home), job.command, job.strict)
+    target = load_target(job.target, job.profile)
+    gate = Gate(target, Path(job.home), job.command, job.strict, waits_s=job.waits_s)
     try:
         rival = Path(job.rival) if job.rival else None
         found = gate.assess(Case(Path(job.candidate), rival, job.depth, folder, device=job.device))

@@ -138,7 +138,8 @@ def told(ticket: Ticket) -> str:
     left = f"(left: {ticket.quick_left} quick, {ticket.full_left} full)"
     if ticket.answer is None:
         return f"{ticket.state}: {ticket.reason or 'no answer yet'} {left}"
-    return f"{said(ticket.answer)}\n{left}"
+    spoiled = f"\n{ticket.reason}" if ticket.reason else ""
+    return f"{said(ticket.answer)}{spoiled}\n{left}"
 
 
 def said(answer: Answer) -> str:

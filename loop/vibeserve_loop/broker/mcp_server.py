@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import click
 
-from pytest_vibeserve.errors import InfrastructureError, UsageError, VibeserveError
-from vibeserve_loop.broker.link import LONGEST_WAIT_S, Link, Ticket, find_link, link_of_environment, told
+from pytest_vibeserve.errors import UsageError, VibeserveError
+from vibeserve_loop.broker.link import LONGEST_WAIT_S, Link, Ticket, link_of_environment, told
 from vibeserve_loop.proposals import Item, State
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
+
+    from vibeserve_loop.broker.lone import RunLink
+
+    Way = Link | RunLink
 
 Asked = ParamSpec("Asked")
 Told = TypeVar("Told")
@@ -27,8 +31,8 @@ ABOUT = (
 )
 
 
-def server_for(link: Link) -> MCPServer:
-    """The server for one session of a broker; a refusal reaches the caller as a tool's error."""
+def server_for(link: Way) -> MCPServer:
+    """The server for one session of a broker, or for a run; a refusal reaches the caller as a tool's error."""
     try:
         from mcp.server import MCPServer
     except ImportError as error:
@@ -40,7 +44,7 @@ def server_for(link: Link) -> MCPServer:
     return server
 
 
-def _add_gate(server: MCPServer, link: Link) -> None:
+def _add_gate(server: MCPServer, link: Way) -> None:
     @server.tool()
     async def start_gate(depth: Literal["quick", "full"] = "quick") -> Ticket:
         """Ask the gate to judge the workspace as it is now; answers at once with a ticket."""
@@ -57,7 +61,7 @@ def _add_gate(server: MCPServer, link: Link) -> None:
         return told(await _asked(link.status, ticket, 0.0))
 
 
-def _add_issues(server: MCPServer, link: Link) -> None:
+def _add_issues(server: MCPServer, link: Way) -> None:
     @server.tool()
     async def list_issues(state: State | Literal[""] = "") -> list[Item]:
         """The backlog of optimisation issues, all or those in one state."""
@@ -85,7 +89,7 @@ def _add_issues(server: MCPServer, link: Link) -> None:
         return await _asked(link.update, name, state, reason)
 
 
-def _add_handover(server: MCPServer, link: Link) -> None:
+def _add_handover(server: MCPServer, link: Way) -> None:
     @server.tool()
     async def read_brief() -> str:
         """The brief of the round that waits for somebody's edits, and where the code lies."""
@@ -108,32 +112,17 @@ async def _asked(ask: Callable[Asked, Told], *words: Asked.args, **named: Asked.
 
 
 @contextlib.contextmanager
-def link_for(run: str | None, runs: Path) -> Iterator[Link]:
-    """The link of the environment, else of the run's loop, else of a broker made for a run that nobody works on."""
+def link_for(run: str | None, runs: Path) -> Iterator[Way]:
+    """The link of the environment, which is one session's; else a run's, for as long as this lasts."""
     given = link_of_environment()
     if given is not None:
         yield given
         return
+    from vibeserve_loop.broker.lone import RunLink
     from vibeserve_loop.ledger.runs import find_run
 
-    folder = find_run(run, runs)
-    found = find_link(folder.workspace)
-    if found is not None and _answers(found):
-        yield found
-        return
-    from vibeserve_loop.broker.lone import lone_link
-
-    with lone_link(folder) as made:
-        yield made
-
-
-def _answers(link: Link) -> bool:
-    """Whether the broker is alive; a loop that was killed leaves its address behind."""
-    try:
-        link.issues()
-    except (InfrastructureError, UsageError):
-        return False
-    return True
+    with RunLink(find_run(run, runs)) as link:
+        yield link
 
 
 @click.command(name="mcp")

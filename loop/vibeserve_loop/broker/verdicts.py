@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.machine.devices import Device, usable_cores
 from vibeserve_loop.records import Assessment
 
 LASTING = ("accepted", "rejected")
@@ -20,7 +21,10 @@ PACKAGES = ("pytest-vibeserve", "torch", "transformers", "numpy")
 
 
 class Key(BaseModel):
-    """What a verdict depends on; `seeds` names the rule by which prompts are drawn, not a seed."""
+    """What a verdict depends on; `seeds` names the rule by which prompts are drawn, not a seed.
+
+    `device` is what was measured on; before that is known a question is asked for each that may be lent.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +34,7 @@ class Key(BaseModel):
     environment: str
     depth: Literal["quick", "full"]
     seeds: str = "fresh"
+    device: str = ""
 
     @property
     def name(self) -> str:
@@ -52,14 +57,34 @@ class Verdicts:
             return None
 
     def put(self, key: Key, found: Assessment) -> bool:
-        """Keep a verdict if it says something about the code; whether it was kept."""
-        if found.outcome not in LASTING:
+        """Keep a verdict if it says something about the code, and all that was asked; whether it was kept."""
+        if spoiled(found, against=bool(key.rival)):
             return False
         write_atomically(self._file(key), found.model_dump_json() + "\n")
         return True
 
     def _file(self, key: Key) -> Path:
         return self._folder / key.name[:2] / f"{key.name}.json"
+
+
+def spoiled(found: Assessment, *, against: bool) -> str:
+    """What of an assessment is the machine's doing and may be otherwise next time, or ""."""
+    if found.outcome not in LASTING:
+        return found.reason or found.outcome
+    compared = found.comparison
+    if found.outcome == "accepted" and against and compared is None:
+        return "the gate made no comparison with the base"
+    if compared is not None and compared.dropped and not compared.pairs:
+        return f"the machine was too busy: all {compared.dropped} pairs were dropped"
+    return ""
+
+
+def place_of(device: Device | None) -> str:
+    """What was measured on: the cores and GPUs that were lent, else those that this process may use."""
+    found = device or Device()
+    cores = found.cores or tuple(sorted(usable_cores()))
+    gpus = found.gpus or (os.environ.get("CUDA_VISIBLE_DEVICES", "all"),)
+    return f"cores {','.join(map(str, cores))} gpus {','.join(gpus)}"
 
 
 def tree_of(folder: Path, left_out: Iterable[str] = ()) -> str:

@@ -12,6 +12,7 @@ from vibeserve_loop.broker.link import Answer, Ticket
 from vibeserve_loop.broker.verdicts import Key
 from vibeserve_loop.desk.equipment import NAMES
 from vibeserve_loop.records import Assessment
+from vibeserve_loop.workspace import GIT_NAMES
 
 Depth = Literal["quick", "full"]
 LARGEST_TREE = 512 * 2**20
@@ -35,6 +36,7 @@ class Question:
     key: Key
     rival: Path | None
     process: subprocess.Popen[bytes] | None = None
+    counted: bool = True
 
 
 @dataclass(slots=True)
@@ -70,8 +72,8 @@ def copied(workspace: Path, into: Path) -> str:
         return f"the workspace holds {size >> 20} MiB, more than the {LARGEST_TREE >> 20} MiB that the gate takes"
 
     def left_out(folder: str, names: list[str]) -> set[str]:
-        top = {".git", *NAMES} if Path(folder) == workspace else set()
-        return {name for name in names if name in top or name == "__pycache__"}
+        top = NAMES if Path(folder) == workspace else ()
+        return {name for name in names if name in top or name == "__pycache__" or name.lower() in GIT_NAMES}
 
     try:
         shutil.copytree(workspace, into, symlinks=True, ignore=left_out)

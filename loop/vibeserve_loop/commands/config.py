@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,18 @@ from typing import Any
 import click
 
 from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.options import Elsewhere
 
 FILE, DOTENV, PREFIX = "vibeserve.toml", ".env", "VIBESERVE_"
 SECRET = re.compile(r"key|token(?!s)|secret|password|credential", re.IGNORECASE)
+SECRET_OPTION = re.compile(
+    r"(?<!\S)(--?[\w-]*(?:key|token(?!s)|secret|password|credential)[\w-]*)(\s+)(?!-)(\S+)", re.IGNORECASE
+)
+IN_URL = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@]+@")
+KNOWN = ("CACHE", "PROFILE", "BROKER", "BROKER_TOKEN", "URL")
+"""What else reads variables of this prefix: the weights' cache, the profiler, a session's broker, tests of servers."""
+DATA_SETS = "DATA_"
+JOINED = "vibeserve.joined"
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
 MASK = "********"
 
@@ -37,9 +46,11 @@ def configure(ctx: click.Context, folder: Path) -> None:
     """Give the commands below the values that were found; other names of `.env` join the environment."""
     group = ctx.command
     assert isinstance(group, click.Group)
+    joined = ctx.meta.setdefault(JOINED, set())
     for name, value in _dotenv(folder / DOTENV).items():
-        if not _of_a_command(group, name):
-            os.environ.setdefault(name, value)
+        if not _of_a_command(group, name) and name not in os.environ:
+            os.environ[name] = value
+            joined.add(name)
     table: dict[str, dict[str, object]] = {}
     for setting in settings(group, folder, os.environ):
         option = options_of(group, setting.command)[setting.option]
@@ -57,30 +68,46 @@ def settings(group: click.Group, folder: Path, environment: Mapping[str, str]) -
 
 def options_of(group: click.Group, command: str) -> dict[str, click.Option]:
     """A command's options by their long names, without the dashes."""
-    found = [parameter for parameter in group.commands[command].params if isinstance(parameter, click.Option)]
+    told = group.commands[command]
+    real = told.real() if isinstance(told, Elsewhere) else told
+    found = [parameter for parameter in real.params if isinstance(parameter, click.Option)]
     return {max(option.opts, key=len).lstrip("-"): option for option in found}
 
 
-def show(group: click.Group, folder: Path, environment: Mapping[str, str]) -> list[Setting]:
-    """What holds for every option of `run`, and for each option of another command that was set; secrets masked."""
+def show(
+    group: click.Group, folder: Path, environment: Mapping[str, str], joined: Collection[str] = ()
+) -> list[Setting]:
+    """What holds for every option of `run`, and for each option of another command that was set; secrets masked.
+
+    `joined` are the names that the environment got from `.env`; of all others in both the environment's value holds.
+    """
     found = {(s.command, s.option): s for s in settings(group, folder, environment)}
     for name, option in options_of(group, "run").items():
         found.setdefault(("run", name), Setting("run", name, _default(option), "default"))
     shown_settings = [Setting(s.command, s.option, masked(s.option, s.value), s.origin) for s in found.values()]
-    names = [name for name in _dotenv(folder / DOTENV) if not name.startswith(PREFIX)]
-    others = [Setting("environment", name, MASK, DOTENV) for name in names if environment.get(name) is not None]
+    names = [name for name in _dotenv(folder / DOTENV) if not _of_a_command(group, name)]
+    others = [
+        Setting("environment", name, MASK, DOTENV if name in joined else "environment")
+        for name in names if environment.get(name) is not None
+    ]  # fmt: skip
     return sorted([*shown_settings, *others], key=lambda s: (s.command != "run", s.command, s.option))
 
 
 def masked(option: str, value: object) -> object:
-    """The value, without what is secret in it: all of a secret option's, and the values of secret KEY=VALUE words."""
+    """The value, without what is secret in it.
+
+    That is all of a secret option's, the values of secret KEY=VALUE words, the word behind a secret option of a
+    command, and the name and password in a URL.
+    """
     if isinstance(value, (list, tuple)):
         return [masked(option, part) for part in value]
     if not isinstance(value, str):
         return value
     if SECRET.search(option):
         return MASK
-    return re.sub(r"(\S+?)=(\S+)", lambda m: f"{m[1]}={MASK}" if SECRET.search(m[1]) else m[0], value)
+    value = re.sub(r"(\S+?)=(\S+)", lambda m: f"{m[1]}={MASK}" if SECRET.search(m[1]) else m[0], value)
+    value = SECRET_OPTION.sub(rf"\1\2{MASK}", value)
+    return IN_URL.sub(rf"\1{MASK}@", value)
 
 
 def _from_file(group: click.Group, path: Path) -> Iterator[Setting]:
@@ -125,15 +152,19 @@ def _of_a_command(group: click.Group, name: str) -> bool:
 
 
 def _check_meant(group: click.Group, name: str, origin: str) -> None:
-    """UsageError for a name without a command that ends as an option of several words does: that one was meant."""
-    meant = []
-    for command in _commands(group):
-        for option in options_of(group, command):
-            words = option.upper().replace("-", "_")
-            if "_" in words and f"_{name.removeprefix(PREFIX)}".endswith(f"_{words}"):
-                meant.append(f"{PREFIX}{command.upper()}_{words}")
-    if meant:
-        _check(name, meant, f"{origin}: {name} sets nothing")
+    """UsageError for a name that sets nothing: the nearest is offered, which may be an option of any command."""
+    rest = name.removeprefix(PREFIX)
+    if rest in KNOWN or (rest.startswith(DATA_SETS) and rest != DATA_SETS):
+        return
+    known = [f"{PREFIX}{word}" for word in KNOWN]
+    options = {
+        f"{PREFIX}{command.upper()}_{words}": words for command in _commands(group)
+        for words in (option.upper().replace("-", "_") for option in options_of(group, command))
+    }  # fmt: skip
+    meant = [whole for whole, words in options.items() if f"_{rest}".endswith(f"_{words}")]
+    from pytest_vibeserve.library import nearest
+
+    raise UsageError(f"{origin}: {name} sets nothing; {nearest(name, meant or [*known, *options])}")
 
 
 def _check(name: str, known: Mapping[str, Any] | list[str], said: str) -> None:

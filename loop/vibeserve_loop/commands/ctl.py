@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.ledger import orders
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.options import BUDGETS
 from vibeserve_loop.records import Order
+from vibeserve_loop.schedule import given_up
 
 LIFTED = "none"
 
@@ -26,7 +28,9 @@ def budget_order(asked: Mapping[str, str | None]) -> Order:
 
 def give(folder: RunFolder, order: Order, *, now: bool = False) -> str:
     """Give an order; what will happen, in words.  With `now` the round under way is cut short and runs again later."""
-    folder.settings()
+    settings = folder.settings()
+    if any(name == "max_usd" and value is not None for name, value in order.limits):
+        check_money(settings)
     folder.orders.give(order)
     owner = folder.owner()
     if owner is None:
@@ -38,14 +42,16 @@ def give(folder: RunFolder, order: Order, *, now: bool = False) -> str:
 
 
 def go_on(folder: RunFolder, asked: Mapping[str, Any]) -> None:
-    """What `resume` means besides starting the loop: new budgets hold, and a pause or a stop is over."""
+    """What `resume` means besides starting the loop: new budgets hold, and a pause, a stop or a failing is over."""
     rounds = folder.history().rounds
     pending = folder.orders.after(len(orders.taken(rounds)))
     words = {name: None if asked.get(name) is None else str(asked[name]) for name in BUDGETS}
     if any(words.values()):
+        if words["max_usd"]:
+            check_money(folder.settings())
         folder.orders.give(budget_order(words))
     waiting = [order.verb for order in pending if order.verb in orders.STANDING]
-    if (waiting[-1] if waiting else orders.standing(rounds)) != "resume":
+    if (waiting[-1] if waiting else orders.standing(rounds)) != "resume" or given_up(rounds, folder.settings()):
         folder.orders.give(Order(verb="resume"))
 
 

@@ -18,6 +18,8 @@ from vibeserve_loop.showing.events import told_to
 from vibeserve_loop.showing.page import ending
 from vibeserve_loop.showing.progress import emit, show_ending, showing
 
+LONGEST_WORD = 300
+
 
 def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], None] | None = None) -> ExitCode:
     """Go on until nothing is left to do or someone interrupts; the run's exit code."""
@@ -37,6 +39,7 @@ def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], 
                     show(event)
         except (KeyboardInterrupt, VibeserveError) as error:
             print(f"{'stopped' if stop.asked else 'ended early'}; to go on: {how}", file=sys.stderr)
+            _leave_page(search, "was interrupted" if stop.asked else f"ended early ({str(error)[:LONGEST_WORD]})")
             if isinstance(error, VibeserveError) and not stop.asked:
                 raise
             if as_json:
@@ -48,6 +51,13 @@ def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], 
     write_atomically(folder.page, found.page)
     show_ending(found, as_json=as_json)
     return ExitCode(found.exit_code)
+
+
+def _leave_page(search: Search, early: str) -> None:
+    """The page of a run that did not come to its end, so that its account is not lost with it."""
+    shop = search.shop
+    if shop.history.rounds:
+        write_atomically(shop.folder.page, ending(shop.folder, shop.history.rounds, shop.target, early).page)
 
 
 def _remark(search: Search) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,11 +13,16 @@ from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
 from pytest_vibeserve.report import Comparison, write_atomically
 from pytest_vibeserve.target import load_target
 from vibeserve_loop.assess import Case, Gate
+from vibeserve_loop.broker.verdicts import tree_of
+from vibeserve_loop.commands.start import devices_of
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger import lineage
+from vibeserve_loop.ledger.lines import Lines
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.records import Assessment, Round
 from vibeserve_loop.workspace import Workspace
+
+ASKED, LINES = "asked.json", "regrade.jsonl"
 
 
 class Regrade(BaseModel):
@@ -32,29 +38,56 @@ class Regrade(BaseModel):
     target_digest: str = ""
 
 
+class Asked(BaseModel):
+    """What a regrading was asked for; one that was cut off is taken up again by the same question only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    suite: str
+    depth: Literal["quick", "full"]
+    command: tuple[str, ...] = ()
+    rounds: tuple[int, ...]
+
+
 def regrade(folder: RunFolder, target: str, depth: str, command: tuple[str, ...], *, as_json: bool) -> ExitCode:
-    """Judge starter and work, each against its base; REJECTED when a candidate that had been kept is not any more."""
+    """Judge starter and work, each against its base; REJECTED when a candidate that had been kept is not any more.
+
+    Each line is on disk before the next is judged, and the same question goes on where it was cut off.
+    """
     settings, rounds = folder.settings(), folder.history().rounds
     first = lineage.starter(rounds)
     if first is None:
         raise UsageError(f"run {folder.id} has no accepted starter: there is nothing to judge again")
     suite = load_target(target or settings.target, settings.profile)
-    place = folder.path / "regraded" / _name(folder)
     gate = Gate(suite, folder.path, command or settings.gate_command, settings.strict)
-    workspace, found = Workspace(folder.workspace), []
-    for record in _stored(rounds):
-        candidate = workspace.export(record.commit, folder.round(record.round) / "candidate")
-        base = rounds[record.task.base] if record.task.kind == "work" else None
-        rival = workspace.export(base.commit, folder.round(base.round) / "candidate") if base else None
-        wanted = cast(Literal["quick", "full"], depth)
-        case = Case(candidate, rival, wanted, place / f"{record.round:04d}")
-        found.append(_regrade(record, gate.assess(case)))
+    asked = Asked(
+        target=str(suite.folder), suite=tree_of(suite.folder), depth=cast(Literal["quick", "full"], depth),
+        command=gate.command, rounds=tuple(record.round for record in _stored(rounds)),
+    )  # fmt: skip
+    place, devices = _place(folder, asked), devices_of(settings, suite)
+    lines, found = Lines(place / LINES, Regrade), []
+    for line in lines.read():
+        found.append(line)
+        _tell(line, as_json)
+    for record in _stored(rounds)[len(found) :]:
+        with devices.lease() as device:
+            case = replace(_case(folder, rounds, record, place, asked), device=device)
+            found.append(_regrade(record, gate.assess(case)))
+        lines.add(found[-1])
         _tell(found[-1], as_json)
-    write_atomically(place / "regrade.jsonl", "".join(line.model_dump_json() + "\n" for line in found))
     if not as_json:
-        sys.stdout.write(f"{place / 'regrade.jsonl'} holds the whole\n")
+        sys.stdout.write(f"{lines.path} holds the whole\n")
     lost = [f for f in found if f.now != "accepted" and rounds[f.round].decision.ruling == "accept"]
     return ExitCode.REJECTED if lost else ExitCode.ACCEPTED
+
+
+def _case(folder: RunFolder, rounds: tuple[Round, ...], record: Round, place: Path, asked: Asked) -> Case:
+    workspace = Workspace(folder.workspace)
+    candidate = workspace.export(record.commit, folder.round(record.round) / "candidate")
+    base = rounds[record.task.base] if record.task.kind == "work" else None
+    rival = workspace.export(base.commit, folder.round(base.round) / "candidate") if base else None
+    return Case(candidate, rival, asked.depth, place / f"{record.round:04d}")
 
 
 def _stored(rounds: tuple[Round, ...]) -> list[Round]:
@@ -73,9 +106,16 @@ def _regrade(record: Round, found: Assessment) -> Regrade:
     )  # fmt: skip
 
 
-def _name(folder: RunFolder) -> str:
-    """The next free number."""
-    return f"{sum(1 for _ in Path(folder.path, 'regraded').glob('*')):04d}"
+def _place(folder: RunFolder, asked: Asked) -> Path:
+    """The folder of the last regrading where it was asked the same and cut off, else a new one."""
+    earlier = sorted(Path(folder.path, "regraded").glob("*"))
+    if earlier and (earlier[-1] / ASKED).is_file():
+        same = Asked.model_validate_json((earlier[-1] / ASKED).read_bytes()) == asked
+        if same and len(Lines(earlier[-1] / LINES, Regrade).read()) < len(asked.rounds):
+            return earlier[-1]
+    place = Path(folder.path, "regraded", f"{len(earlier):04d}")
+    write_atomically(place / ASKED, asked.model_dump_json() + "\n")
+    return place
 
 
 def _tell(found: Regrade, as_json: bool) -> None:

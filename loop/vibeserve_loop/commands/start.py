@@ -15,12 +15,13 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
-from vibeserve_loop.assess import PYTEST, Gate
+from vibeserve_loop.assess import PYTEST, Gate, limit_of
 from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.engine import Search
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
-from vibeserve_loop.machine.devices import WHOLE, Devices, devices_named
-from vibeserve_loop.machine.executors import launcher
+from vibeserve_loop.machine.devices import WHOLE, Device, Devices, devices_named
+from vibeserve_loop.machine.executors import launcher, queue_of
 from vibeserve_loop.options import absolute, knobs_given, words_of
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.planning.population import objectives_named
@@ -34,6 +35,8 @@ AUTO_PLANNER, RULE = "auto", "rule"
 OFFLINE = ("recipes", "recorded", "handoff")
 """Agents that have no model behind them: the rule plans for them unless somebody else is named."""
 LOOKS_INSIDE_FROM_H = 1.0
+ROUND_TRIP_S = 300.0
+ONE_OBJECTIVE = ("plain", "agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,13 @@ def _check(settings: Settings, target: Target) -> None:
             agent.ready()
         if isinstance(agent, Enclosable):
             agent.fits(sandbox)
+    if settings.max_usd is not None:
+        check_money(settings)
+    if settings.knobs.objectives and settings.policy in ONE_OBJECTIVE:
+        raise UsageError(f"--objective is for --policy evolve; {settings.policy} goes by the target's headline alone")
     if settings.executor and settings.devices:
         raise UsageError("--device is for gates on this machine: leave it or --executor out")
-    _devices(settings, target)
+    devices_of(settings, target)
     _launcher(settings, target)
 
 
@@ -134,10 +141,13 @@ def opened(folder: RunFolder) -> Iterator[Search]:
         policy, crew, sandbox = _parts(settings, target)
         history = folder.history(repair=True)
         launcher = _launcher(settings, target)
-        gate = Gate(target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings))
-        workspace, devices = Workspace(folder.workspace), _devices(settings, target)
+        gate = Gate(
+            target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings),
+            waits_s=ROUND_TRIP_S + queue_of(settings.executor) if settings.executor else 0.0,
+        )  # fmt: skip
+        workspace, devices = Workspace(folder.workspace), devices_of(settings, target)
         hands = settings.workers if settings.executor else len(devices)
-        broker = Broker(gate, folder.path / "broker", Issues(folder), devices=devices, hands=hands)
+        broker = Broker(gate, folder.path / "broker", Issues(folder), devices, hands, bool(settings.executor))
         with broker.serving():
             parts = (workspace, gate, crew, sandbox, devices, broker)
             yield Search(Workshop(settings, folder, target, history, *parts), policy)
@@ -167,21 +177,38 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     if len(set(labels)) < len(labels):
         raise UsageError(f"--agent {labels[0]!r} is given twice; give each agent once, or with other options")
     planned = settings.planner is not None
-    charter = Charter(settings.knobs, objectives, known, labels, planned, settings.seed)
+    charter = Charter(settings.knobs, objectives, known, labels, planned, _mends(settings), settings.seed)
     editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)
     planner = resolve.agent(settings.planner.name, settings.planner.options) if settings.planner else None
     return resolve.policy(settings.policy, charter), Crew(editors, planner), resolve.sandbox(settings.sandbox)
 
 
+def _mends(settings: Settings) -> bool:
+    """Whether the agents can work on refused code: recipes apply to the base alone, and so do patches."""
+    for choice in settings.agents:
+        options = dict(choice.options)
+        if choice.name == "recorded" and options.get("run"):
+            recorded = RunFolder(Path(options["run"])).settings()
+            if not _mends(recorded):
+                return False
+        elif choice.name in ("recipes", "recorded"):
+            return False
+    return True
+
+
 def _launcher(settings: Settings, target: Target) -> tuple[str, ...]:
-    return launcher(settings.executor, settings.gate_command or PYTEST, target.hardware.backend)
+    plain = settings.gate_command or PYTEST
+    return launcher(settings.executor, plain, target.hardware.backend, limit_of(target))
 
 
-def _devices(settings: Settings, target: Target) -> Devices:
+def devices_of(settings: Settings, target: Target) -> Devices:
     """What gates may measure on: an executor sees to it itself, one worker without a choice has the whole machine."""
-    if settings.executor or (settings.workers == 1 and not settings.devices):
+    if settings.executor:
         return WHOLE
-    return Devices(devices_named(settings.devices, target.hardware.backend))
+    named = devices_named(settings.devices, target.hardware.backend)
+    if settings.workers > 1 or settings.devices:
+        return Devices(named)
+    return Devices([Device(cores=named[0].cores, gpus=tuple(gpu for device in named for gpu in device.gpus))])
 
 
 def _planner(request: Request, first: AgentChoice) -> AgentChoice | None:
@@ -200,7 +227,11 @@ def _choice(text: str, options: tuple[str, ...]) -> AgentChoice:
     words = words_of("--agent", text)
     if not words:
         raise UsageError("--agent: give a name, or `name key=value ...`")
-    return AgentChoice(name=words[0], options=tuple(_option(word) for word in (*words[1:], *options)))
+    given = tuple(_option(word) for word in (*words[1:], *options))
+    # A run may be resumed from anywhere.
+    folders: tuple[str, ...] = getattr(resolve.find_class("agents", words[0]), "FOLDERS", ())
+    settled = ((key, str(Path(value).resolve()) if key in folders and value else value) for key, value in given)
+    return AgentChoice(name=words[0], options=tuple(settled))
 
 
 def _option(text: str) -> tuple[str, str]:

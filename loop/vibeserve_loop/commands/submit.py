@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.desk.equipment import NAMES
-from vibeserve_loop.desk.handover import Handover, Waiting
+from vibeserve_loop.desk.handover import Handover, Waiting, laid
 from vibeserve_loop.ledger.runs import find_run
 
 
@@ -19,29 +17,10 @@ def submit_to(run: str | None, runs: Path, summary: str, source: Path | None, *,
     handover = Handover(workspace)
     handover.waiting()
     if source is not None:
-        _replace(workspace, source)
+        if not (source / "candidate.toml").is_file():
+            raise UsageError(f"{source} has no candidate.toml: give the folder of a candidate")
+        laid(source, workspace)
     return handover.submit(summary, nothing=nothing)
-
-
-def _replace(workspace: Path, source: Path) -> None:
-    """Make the workspace's code equal to another folder's."""
-    if not (source / "candidate.toml").is_file():
-        raise UsageError(f"{source} has no candidate.toml: give the folder of a candidate")
-    kept = {".git", *NAMES}
-    for path in workspace.iterdir():
-        if path.name in kept:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    for path in source.iterdir():
-        if path.name in kept or path.name == "__pycache__":
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.copytree(path, workspace / path.name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(path, workspace / path.name, follow_symlinks=False)
 
 
 @click.command(name="submit")
@@ -53,4 +32,7 @@ def _replace(workspace: Path, source: Path) -> None:
 def submit(run: str | None, summary: str, source: Path | None, nothing: bool, runs: Path) -> None:
     """Hand in the edits that RUN (default: the latest) waits for."""
     found = submit_to(run, runs, summary or ("nothing more to try" if nothing else ""), source, nothing=nothing)
-    click.echo(f"round {found.round} goes on with what lies in {found.workspace}")
+    if find_run(run, runs).owner() is None:
+        click.echo(f"kept for round {found.round}: no loop is at work, `vibeserve-loop resume` takes it")
+    else:
+        click.echo(f"round {found.round} goes on with what lies in {found.workspace}")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.fold import facts_of
 from vibeserve_loop.records import Budget, Round
+from vibeserve_loop.roles import Left
 
 FULL_OVER_QUICK = 4.5
 """How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
@@ -61,6 +62,17 @@ def kept_back_s(rounds: Sequence[Round], budget: Budget) -> float:
     shortest_s = facts_of(rounds).shortest_gate_s
     expected_s = FULL_OVER_QUICK * shortest_s if math.isfinite(shortest_s) else 0.0
     return expected_s if budget.max_hours is None else min(expected_s, budget.max_hours * 1800)
+
+
+def left_for(budget: Budget, rounds: Sequence[Round]) -> Left:
+    """What one session may use up: all that is left, but for the time of a gate on its work and of the final one."""
+    shortest_s = facts_of(rounds).shortest_gate_s
+    gates_s = kept_back_s(rounds, budget) + (shortest_s if math.isfinite(shortest_s) else 0.0)
+    return Left(
+        math.inf if budget.max_hours is None else max(0.0, budget.max_hours * 3600 - lineage.seconds(rounds) - gates_s),
+        math.inf if budget.max_usd is None else max(0.0, budget.max_usd - lineage.dollars(rounds)),
+        math.inf if budget.max_tokens is None else max(0, budget.max_tokens - lineage.tokens(rounds)),
+    )
 
 
 def left_of(budget: Budget, rounds: Sequence[Round]) -> str:

@@ -58,6 +58,7 @@ class Facts:
     finals: list[Round] = field(default_factory=list)
     on_base: dict[int, list[Round]] = field(default_factory=dict)
     turns: int = 0
+    idle: int = 0
     alpha: float = 0.0
     seconds: float = 0.0
     shortest_gate_s: float = math.inf
@@ -81,6 +82,7 @@ def take_in(facts: Facts, record: Round) -> None:
         facts.finals.append(record)
     if kind == "work":
         facts.turns += ruling != "void" or record.assessment is None
+        facts.idle += ruling == "void" and record.assessment is None and not (record.work and record.work.exhausted)
         facts.on_base.setdefault(record.task.base, []).append(record)
         if ruling != "void":
             facts.judged.append(record)

@@ -69,13 +69,32 @@ def turns(rounds: Sequence[Round]) -> int:
 
 
 def voids_in_a_row(rounds: Sequence[Round]) -> int:
-    """How many of the last rounds ended in a gate that could not judge, or in an agent's session that failed."""
+    """How many of the last rounds ended in a gate that could not judge; sessions that failed do not end the row."""
     count = 0
     for record in reversed(rounds):
-        if record.decision.ruling != "void" or not (record.assessment or (record.work and record.work.failed)):
+        if record.decision.ruling == "void" and record.assessment:
+            count += 1
+        elif not (record.work and record.work.failed):
             break
-        count += 1
     return count
+
+
+def failures(rounds: Sequence[Round]) -> tuple[Round, ...]:
+    """The last sessions as far as every one failed, the latest first; a `resume` since then begins the row anew."""
+    found = []
+    for record in reversed(rounds):
+        if record.work and record.work.failed:
+            found.append(record)
+        elif (record.task.kind == "work" and record.decision.ruling != "pending") or any(
+            order.verb == "resume" for order in record.task.orders
+        ):
+            break
+    return tuple(found)
+
+
+def _begins_anew(record: Round) -> bool:
+    done = record.task.kind == "work" and record.decision.ruling != "pending"
+    return done or any(order.verb == "resume" for order in record.task.orders)
 
 
 def seconds(rounds: Sequence[Round]) -> float:

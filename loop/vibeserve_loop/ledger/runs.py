@@ -25,6 +25,10 @@ WORDS = """
     umber violet willow wren zephyr
 """.split()  # noqa: SIM905
 
+LOOP = "loop"
+LOOKING_S = 0.5
+"""How long whoever looks whether a run is held may itself be in the way of holding it, with much to spare."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -88,19 +92,24 @@ class RunFolder:
         return History(self.rounds, repair=repair)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run for this process; UsageError when another loop is at work in it."""
+    def locked(self, what: str = LOOP) -> Iterator[None]:
+        """Hold the run for this process; UsageError when another loop, or a gate that was asked for, is at work in it.
+
+        `what` other than a loop is not told to stop by `ctl`, nor taken for the run's loop.
+        """
         handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.read(handle, 32).decode().strip() or "unknown"
-                raise UsageError(
-                    f"another loop (process {owner}) is at work in {self.path}; wait for it or stop it"
-                ) from None
+            until = time.monotonic() + LOOKING_S
+            while not _taken(handle):
+                if time.monotonic() > until:
+                    owner, kind = _written(handle)
+                    raise UsageError(
+                        f"another {kind} (process {owner or 'unknown'}) is at work in {self.path}; "
+                        "wait for it or stop it"
+                    )
+                time.sleep(0.02)
             os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
+            os.pwrite(handle, f"{os.getpid()} {what}\n".encode(), 0)
             yield
         finally:
             os.close(handle)
@@ -112,10 +121,24 @@ class RunFolder:
         except FileNotFoundError:
             return None
         try:
-            word = os.read(handle, 32).decode().strip()
-            return int(word) if _locked(handle) and word.isdecimal() else None
+            owner, kind = _written(handle)
+            return owner if kind == LOOP and _locked(handle) else None
         finally:
             os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _written(handle: int) -> tuple[int | None, str]:
+    """Who last held the run, and what it was."""
+    owner, _, kind = os.pread(handle, 64, 0).decode().strip().partition(" ")
+    return (int(owner) if owner.isdecimal() else None), kind or LOOP
 
 
 def _locked(handle: int) -> bool:

@@ -45,6 +45,11 @@ class Devices:
         self._locks = locks or Path(tempfile.gettempdir(), "vibeserve-devices")
         self._changed = threading.Condition()
 
+    @property
+    def known(self) -> tuple[Device, ...]:
+        """All that may be lent; empty for the machine as it is."""
+        return self._known
+
     def __len__(self) -> int:
         return max(1, len(self._known))
 
@@ -122,10 +127,22 @@ def _of_machine(backend: str) -> tuple[Device, ...]:
     """Every GPU by itself for a CUDA target; otherwise all cores together, for a CPU target is tuned on the whole."""
     if backend == "cuda" and shutil.which("nvidia-smi"):
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
-        names = GPU.findall(done.stdout)
+        names = _visible(GPU.findall(done.stdout), os.environ.get("CUDA_VISIBLE_DEVICES"))
         if names:
             return tuple(Device(gpus=(name,)) for name in names)
     return (Device(cores=tuple(sorted(usable_cores()))),)
+
+
+def _visible(names: Sequence[str], wanted: str | None) -> list[str]:
+    """The GPUs that the user's CUDA_VISIBLE_DEVICES leaves, by number or by the beginning of a UUID; unset is all."""
+    if wanted is None:
+        return list(names)
+    whole = [name for name in names if name.startswith("GPU-")]
+    found = []
+    for word in (part.strip() for part in wanted.split(",")):
+        numbered = whole[int(word) : int(word) + 1] if word.isdecimal() else []
+        found += numbered or [name for name in names if word and name.startswith(word)]
+    return found
 
 
 def usable_cores() -> set[int]:

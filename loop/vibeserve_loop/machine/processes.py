@@ -19,6 +19,8 @@ _UNDER_WAY: set[subprocess.Popen[bytes]] = set()
 _ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
+BOUND = (b"/machine/tether.py", b"sys.exit(main(Path(sys.argv[1])))")
+"""How a word of a command line ends that has a lifeline: a tether's, and that of a gate for the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,33 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
             raise InfrastructureError("the loop is ending")
         wall_s = time.monotonic() - began
         return Finished(process.returncode, read_tail(output), read_tail(errors), wall_s, timed_out)
+
+
+def wait_for_the_rest(folder: Path, timeout_s: float = 20.0) -> None:
+    """Wait until what a killed loop had started in a folder has cleared up after itself; InfrastructureError past it.
+
+    Told by /proc, so on Linux alone; elsewhere there is nothing to wait for.
+    """
+    until = time.monotonic() + timeout_s
+    while left := _tethers(folder):
+        if time.monotonic() > until:
+            raise InfrastructureError(
+                f"process {left[0]}, of a loop that was killed, is still at work in {folder}: end it"
+            )
+        time.sleep(0.05)
+
+
+def _tethers(folder: Path) -> list[int]:
+    """The processes at work in the folder that end with the loop that started them, the shortest while after it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words, place = (path / "cmdline").read_bytes().split(b"\0"), (path / "cwd").resolve(strict=True)
+        except OSError:
+            continue
+        if place.is_relative_to(folder) and any(word.endswith(mark) for word in words for mark in BOUND):
+            found.append(int(path.name))
+    return found
 
 
 def _options(place: Place) -> list[str]:

@@ -1,10 +1,10 @@
 """A gate on whichever node of a Ray cluster is free, in place of one on this machine; started as a script, by path.
 
-    ray_gate.py --address A [--cpus N] [--gpus N] -- LAUNCHER WORD... OPTION...
+    ray_gate.py --address A [--cpus N] [--gpus N] [--limit S] [--queue S] -- LAUNCHER WORD... OPTION...
 
 Folders that the options name travel to the node, the report and the server's log travel back; what the gate says and
-how it ends are passed on.  Ray lends the node's cores or GPUs to one gate at a time.  Needs `ray` on both sides, and
-the plugin on the node.
+how it ends are passed on.  Ray lends the node's cores or GPUs to one gate at a time: `--queue` bounds the wait for
+them, and the gate's own `--limit` begins on the node.  Needs `ray` on both sides, and the plugin on the node.
 """
 
 from __future__ import annotations
@@ -20,48 +20,88 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SENT = ("-c", "--rootdir", "--confcutdir", "--vibeserve-target", "--vibeserve-candidate", "--vibeserve-baseline")
 BROUGHT = ("--vibeserve-report", "--vibeserve-server-log")
-KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "LC_ALL")
+KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST", "LC_ALL")
+DATA_SETS = "VIBESERVE_DATA_"
+START_S = 120.0
+"""What a worker's start and the way there and back may take beside the gate."""
+CLEARING_S = 20.0
+TOO_LONG = 124
 INFRASTRUCTURE = 3
 KNOCK_S = 10.0
 LAUNCH = ("-I", "-S", "-B")
+BETWEEN = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 
 
 def main(words: list[str]) -> int:
     """Carry one gate to a node and back; its exit status, or that of a failure that says nothing of the candidate."""
     split = words.index("--")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--address", default="auto")
-    parser.add_argument("--cpus", type=float, default=0)
-    parser.add_argument("--gpus", type=float, default=0)
-    asked, command = parser.parse_args(words[:split]), words[split + 1 :]
+    asked, command = _options(words[:split]), words[split + 1 :]
     import ray
 
     try:
         _knocked(asked.address)
         ray.init(address=asked.address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"ERROR: no Ray cluster answers at {asked.address}: {error}", file=sys.stderr)
-        return INFRASTRUCTURE
+        return _failed(f"no Ray cluster answers at {asked.address}: {error}")
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call,unused-ignore]
-    cpus = asked.cpus or min(node["Resources"].get("CPU", 0) for node in nodes if node["Alive"])
-    remote: Any = ray.remote(num_cpus=cpus, num_gpus=asked.gpus, max_retries=0, max_calls=1)(judged)
-    tether = Path(__file__).with_name("tether.py").read_text(encoding="utf-8")
-    task = remote.remote(command, _sent(command), tether, sys.executable)
+    offered = [node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]]
+    cpus = asked.cpus or min((count for count in offered if count > 0), default=0)
+    if cpus <= 0:
+        return _failed(f"no node of the Ray cluster at {asked.address} offers a core: start nodes with --num-cpus=N")
     try:
-        code, said, files = ray.get(task)
+        code, said, files = _carried(command, cpus, asked)
     except ray.exceptions.RayError as error:
-        print(f"ERROR: the Ray cluster failed: {error}", file=sys.stderr)
-        return INFRASTRUCTURE
-    finally:
-        ray.cancel(task, force=True)
+        return _failed(f"the Ray cluster failed: {error}")
+    except TimeoutError as error:
+        return _failed(str(error))
     sys.stdout.buffer.write(said)
     for option, data in files.items():
         Path(command[command.index(option) + 1]).write_bytes(data)
     return int(code)
+
+
+def _options(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--address", default="auto")
+    for name, value in (("cpus", 0.0), ("gpus", 0.0), ("limit", 3600.0), ("queue", 3600.0)):
+        parser.add_argument(f"--{name}", type=float, default=value)
+    return parser.parse_args(words)
+
+
+def _failed(why: str) -> int:
+    print(f"ERROR: {why}", file=sys.stderr)
+    return INFRASTRUCTURE
+
+
+def _carried(command: list[str], cpus: float, asked: argparse.Namespace) -> Any:
+    """What the gate gave on a node that was lent to it; TimeoutError when none is free in time, or none answers."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    lent: Any = placement_group([{"CPU": cpus, **({"GPU": asked.gpus} if asked.gpus else {})}])
+    try:
+        if not lent.wait(timeout_seconds=asked.queue):
+            what = f"{cpus:g} cores" + (f" and {asked.gpus:g} GPUs" if asked.gpus else "")
+            raise TimeoutError(f"no node of the Ray cluster had {what} free within {asked.queue:.0f} s")
+        where = PlacementGroupSchedulingStrategy(lent)
+        remote: Any = ray.remote(
+            num_cpus=cpus, num_gpus=asked.gpus, max_retries=0, max_calls=1, scheduling_strategy=where
+        )(judged)  # fmt: skip
+        tether = Path(__file__).with_name("tether.py").read_text(encoding="utf-8")
+        task = remote.remote(command, _sent(command), (tether, sys.executable), asked.limit)
+        try:
+            return ray.get(task, timeout=asked.limit + START_S)
+        except ray.exceptions.GetTimeoutError:
+            raise TimeoutError(f"the node did not answer within {asked.limit + START_S:.0f} s") from None
+        finally:
+            ray.cancel(task, force=True)
+    finally:
+        remove_placement_group(lent)
 
 
 def _knocked(address: str) -> None:
@@ -87,10 +127,16 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if Path(entry.name).name in ("__pycache__", ".git") else entry
 
 
-def judged(command: list[str], sent: dict[str, bytes], tether: str, python: str) -> tuple[int, bytes, dict[str, bytes]]:
-    """On the node: unpack, run the gate so that it ends with this process, and give back what it wrote."""
+def judged(
+    command: list[str], sent: dict[str, bytes], ours: tuple[str, str], limit_s: float
+) -> tuple[int, bytes, dict[str, bytes]]:
+    """On the node: unpack, run the gate so that it ends with this process, and give back what it wrote.
+
+    `ours` are the tether's source, and the interpreter that the command names there.
+    """
     import ray
 
+    tether, python = ours
     with tempfile.TemporaryDirectory(prefix="vibeserve-ray-") as scratch:
         top = Path(scratch)
         (top / "tether.py").write_text(tether, encoding="utf-8")
@@ -102,18 +148,34 @@ def judged(command: list[str], sent: dict[str, bytes], tether: str, python: str)
             places[path] = str(into / Path(path).name)
         places |= {command[command.index(o) + 1]: str(top / o.lstrip("-")) for o in BROUGHT if o in command}
         words = [sys.executable if word == python else places.get(word, word) for word in command]
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         with (top / "said").open("w+b") as said:
             said.write(f"on node {ray.get_runtime_context().get_node_id()}\n".encode())
             said.flush()
-            process = subprocess.Popen(
-                [sys.executable, *LAUNCH, str(top / "tether.py"), *words], cwd=top, stdin=subprocess.PIPE,
-                stdout=said, stderr=said, env={**environment, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            )  # fmt: skip
-            code = process.wait()
+            code = _run([sys.executable, *LAUNCH, str(top / "tether.py"), *words], top, said, limit_s)
         files = {o: Path(top, o.lstrip("-")) for o in BROUGHT}
         brought = {option: path.read_bytes() for option, path in files.items() if path.is_file()}
         return code, (top / "said").read_bytes(), brought
+
+
+def _run(words: list[str], folder: Path, said: IO[bytes], limit_s: float) -> int:
+    """Run a tethered command to its end, or past the limit to the end of what it leaves; its exit status.
+
+    A worker that Ray ends kills its own children before: the tether is no child of it, and sees its lifeline end.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(DATA_SETS)}
+    process = subprocess.Popen(
+        [sys.executable, *LAUNCH, "-c", BETWEEN, *words], cwd=folder, stdin=subprocess.PIPE, stdout=said, stderr=said,
+        start_new_session=True, env={**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    assert process.stdin is not None
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.stdin.close()
+        process.wait(CLEARING_S)
+        said.seek(0, os.SEEK_END)
+        said.write(f"\nERROR: the gate took longer than {limit_s:.0f} s on its node and was stopped\n".encode())
+        return TOO_LONG
 
 
 if __name__ == "__main__":

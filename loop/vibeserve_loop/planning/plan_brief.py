@@ -16,6 +16,8 @@ from vibeserve_loop.proposals import Answer, Item
 from vibeserve_loop.records import Round, Settings, Task
 from vibeserve_loop.roles import Brief
 
+PROFILE_FILE = "profile.md"
+
 
 def write_plan_brief(number: int, task: Task, rounds: Sequence[Round], target: Target, settings: Settings) -> Brief:
     """The brief for one round's plan; the same rounds give the same words."""
@@ -32,14 +34,28 @@ def _facts(rounds: Sequence[Round], settings: Settings) -> str:
     parts = [
         ("Why your last answer was not followed", bad),
         ("The backlog", [_issue(item) for item in board(rounds)]),
-        ("The profile of the incumbent", profile(best) if best else []),
-        ("Inside the incumbent, by a profiled pass of its own", insight_of(rounds, best) if best else []),
+        (f"What the gate's hints say of the incumbent; the whole profile is in `{PROFILE_FILE}`", _hints(best)),
         ("Accepted rounds to go back to", [told(record) for record in kept]),
         ("Plateau", [f"{lineage.fruitless(rounds)} rounds without a gain; {settings.knobs.patience} end the search"]),
         ("What is left of the budget", [left_of(in_force(settings, rounds), rounds) or "no limit was set"]),
         ("What people asked for", list(steering(rounds))),
     ]
     return sections(parts)
+
+
+def profile_of_incumbent(rounds: Sequence[Round]) -> str:
+    """The text of the file that a planner reads when it wants to know more; the gate has measured it anyway."""
+    best = lineage.incumbent(rounds)
+    if best is None:
+        return "nothing was measured yet\n"
+    inside = insight_of(rounds, best)
+    parts = [("Measured", profile(best)), ("Inside, by a profiled pass of its own", inside)]
+    return f"# The profile of round {best.round}\n{sections(parts)}"
+
+
+def _hints(best: Round | None) -> list[str]:
+    found = best.assessment.hints if best and best.assessment else ()
+    return [f"{hint.name} {hint.value:.2f}: {hint.text}" for hint in found]
 
 
 def _issue(item: Item) -> str:

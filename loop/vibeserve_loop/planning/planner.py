@@ -51,7 +51,7 @@ def chances(rounds: Sequence[Round], tries: int) -> bool:
             if record.answer:
                 break
             bad += 1
-        elif record.task.kind == "work":
+        elif record.task.kind == "work" or any(order.verb == "resume" for order in record.task.orders):
             break
     return bad < tries
 
@@ -118,7 +118,7 @@ def _proposed(task: Task, subject: Issue, names: tuple[str, ...], best: Round, k
         issue=subject.name, hypothesis=told, expects=Expectation(metric=metric, load=load, at_least=at_least),
         task=f"apply {means}", criteria=("the gate accepts every answer", "the interval's lower end is above 1"),
         base=None if task.base == best.round else task.base, board=_changes(subject, task, best, known),
-        reasoning=subject.text,
+        reasoning=subject.text, profile=not names,
     )  # fmt: skip
     return task.model_copy(update={"hypothesis": told, "proposal": proposal, "techniques": names})
 

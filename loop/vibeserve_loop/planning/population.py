@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import nearest
 from pytest_vibeserve.report import Measurement
 from pytest_vibeserve.target import Objective
 from vibeserve_loop.ledger.fold import Growing, log_gain
 from vibeserve_loop.records import Knobs, Round
-
-UNITS = "as measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +26,10 @@ class Member:
 
 
 class Population:
-    """The starter and all correct work, in order; with several objectives the fitness is the mean over them."""
+    """The starter and all correct work, in order; the fitness is the mean logarithmic gain over the objectives."""
 
     def __init__(self, objectives: Sequence[Objective]) -> None:
-        """Take what is measured, the headline first."""
+        """Take what counts; the headline, where it is among them, by the gate's comparisons."""
         self._objectives = tuple(objectives)
         self.members: list[Member] = []
         self._logs: dict[int, float] = {}
@@ -43,8 +42,11 @@ class Population:
         self._logs[record.round] = log
         values = _values(record, self._objectives)
         origin = self.members[0].values if self.members else values
-        others = [_log_gain(v, o) for v, o in zip(values[1:], origin[1:], strict=True)]
-        fitness = (log + sum(others)) / (1 + len(others))
+        gains = [
+            log if _compared(record, objective, value) else _log_gain(value, first)
+            for objective, value, first in zip(self._objectives, values, origin, strict=True)
+        ]
+        fitness = sum(gains) / len(gains) if gains else log
         self.members.append(Member(record.round, record.task.island, fitness, values))
 
 
@@ -93,18 +95,35 @@ def inspirations(group: Sequence[Member], chosen: Member, knobs: Knobs, draw: ra
 
 
 def objectives_named(texts: Sequence[str], known: Sequence[Objective]) -> tuple[Objective, ...]:
-    """Objectives from `metric[@load]:max|min`; the load is the target's headline's when none is said."""
-    found = []
-    for text in texts:
-        name, colon, direction = text.rpartition(":")
-        metric, _, load = name.partition("@")
-        if not colon or direction not in ("max", "min"):
-            raise UsageError(f"--objective {text!r}: write it as metric:max, or metric@load:min")
-        same = [o for o in known if o.metric == metric and (not load or o.load == load)]
-        where = load or (same[0].load if same else known[0].load)
-        unit = same[0].unit if same else UNITS
-        found.append(Objective(metric=metric, load=where, direction="max" if direction == "max" else "min", unit=unit))
-    return tuple(found)
+    """The target's objectives that `metric[@load]:max|min` name; without a load the first of that metric.
+
+    UsageError, with the nearest name, for one that the target does not measure, or that goes the other way there.
+    """
+    return tuple(dict.fromkeys(_named(text, known) for text in texts))
+
+
+def _named(text: str, known: Sequence[Objective]) -> Objective:
+    name, colon, direction = text.rpartition(":")
+    metric, _, load = name.partition("@")
+    if not colon or direction not in ("max", "min"):
+        raise UsageError(f"--objective {text!r}: write it as metric:max, or metric@load:min")
+    same = [o for o in known if o.metric == metric and (not load or o.load == load)]
+    if not same:
+        names = nearest(name, [part for o in known for part in ((f"{o.metric}@{o.load}",) if load else (o.metric,))])
+        raise UsageError(f"--objective {text!r}: the target has no such objective; {names}")
+    if same[0].direction != direction:
+        better = "higher" if same[0].direction == "max" else "lower"
+        right = f"{name}:{same[0].direction}"
+        raise UsageError(f"--objective {text!r}: of {metric} {better} is better for this target; write {right}")
+    return same[0]
+
+
+def _compared(record: Round, objective: Objective, value: Measurement | None) -> bool:
+    """Whether the gate's comparisons are about this objective."""
+    found = record.assessment.comparison if record.assessment else None
+    if found is not None:
+        return (found.metric, found.load) == (objective.metric, objective.load)
+    return value is None or value.headline
 
 
 def _values(record: Round, objectives: Sequence[Objective]) -> tuple[Measurement | None, ...]:

@@ -43,11 +43,12 @@ class AgentPolicy:
         return decision.by_interval(assessment)
 
     def _mended(self, last: Round, rounds: Sequence[Round]) -> Task | None:
-        """The next attempt when the work broke and the hypothesis was not put to the test; a rule never mends."""
+        """The next attempt when the work broke and the hypothesis was not put to the test, by those who can mend."""
         broke = bool(last.assessment and last.assessment.failed) and last.decision.ruling == "reject"
         empty = last.decision.ruling == "void"
         spent = last.task.attempt >= self._charter.knobs.max_retries_per_round
-        if not self._charter.planned or spent or not (broke or empty):
+        over = last.work is not None and last.work.exhausted
+        if not (self._charter.planned or self._charter.mends) or spent or over or not (broke or empty):
             return None
         start = last.round if broke and last.commit else last.task.start
         agent = choose(rounds, self._charter.agents)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import Measurement
 from pytest_vibeserve.target import Target
 from vibeserve_loop.decision import gain_text
@@ -17,6 +16,7 @@ from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.accounts import Account, account, account_lines
 from vibeserve_loop.ledger.runs import RunFolder
 from vibeserve_loop.records import Round
+from vibeserve_loop.showing.verdict import verdict_of
 
 
 class Ending(BaseModel):
@@ -41,9 +41,9 @@ class Ending(BaseModel):
     page: str = ""
 
 
-def ending(folder: RunFolder, rounds: Sequence[Round], target: Target) -> Ending:
-    """The state of a run as its rounds tell it, with the page as text."""
-    code, verdict = _verdict(rounds)
+def ending(folder: RunFolder, rounds: Sequence[Round], target: Target, early: str = "") -> Ending:
+    """The state of a run as its rounds tell it, with the page as text; `early` says why it ended before its time."""
+    code, verdict = verdict_of(rounds, early)
     final = lineage.winner(rounds)
     found = final.assessment.comparison if final and final.assessment else None
     champion = rounds[final.task.base] if final else None
@@ -73,25 +73,6 @@ def serve_command(candidate: Path) -> str:
     filled = [w.replace("{model}", "MODEL").replace("{host}", "127.0.0.1").replace("{port}", "8000") for w in words]
     build = shlex.join(table["build"]["command"]) + " && " if "build" in table else ""
     return f"cd {shlex.quote(str(candidate))} && {build}{shlex.join(filled)}"
-
-
-def _verdict(rounds: Sequence[Round]) -> tuple[ExitCode, str]:
-    final = lineage.winner(rounds)
-    if final and final.assessment and (found := final.assessment.comparison):
-        gain = gain_text(found.gain, found.low, found.high)
-        return ExitCode.ACCEPTED, f"The winner is round {final.task.base}: {gain} over the starter, by the full gate."
-    first = lineage.starter(rounds)
-    if first is None:
-        if not rounds:
-            return ExitCode.NOTHING, "Nothing was judged yet."
-        last = rounds[-1]
-        rejected = last.decision.ruling == "reject"
-        unsettled = last.assessment is not None and last.assessment.outcome == "inconclusive"
-        code = ExitCode.REJECTED if rejected else ExitCode.INFRASTRUCTURE
-        return ExitCode.INCONCLUSIVE if unsettled else code, f"The starter was not accepted: {last.decision.reason}"
-    if any(r.task.kind == "final" and r.decision.ruling == "reject" for r in rounds):
-        return ExitCode.INCONCLUSIVE, "No candidate that was kept passed the full gate; the starter stands."
-    return ExitCode.ACCEPTED, "Nothing better than the starter was found; the starter stands (judged by a quick gate)."
 
 
 def _body(folder: RunFolder, rounds: Sequence[Round], target: Target) -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vibeserve_loop.desk.endings import AgentStopped
+from vibeserve_loop.roles import Left
+from vibeserve_loop.tool_loop.meter import RUNNING, Meter
 from vibeserve_loop.tool_loop.prices import Price, Tokens
 
 SAME_CALLS = 6
@@ -23,9 +26,22 @@ class Limits:
     context: int = 120_000
 
 
+def within(limits: Limits, left: Left) -> Limits:
+    """The limits, none beyond what the run has left."""
+    usd = min(math.inf if limits.usd is None else limits.usd, left.usd)
+    tokens = min(math.inf if limits.tokens is None else limits.tokens, left.tokens)
+    return replace(
+        limits, minutes=min(limits.minutes, left.seconds / 60), usd=usd if math.isfinite(usd) else None,
+        tokens=int(tokens) if math.isfinite(tokens) else None,
+    )  # fmt: skip
+
+
 @dataclass(slots=True)
 class Account:
-    """What a session has taken so far; every method that charges raises AgentStopped past a limit."""
+    """What a session has taken so far; every method that charges raises AgentStopped past a limit.
+
+    Within a run no limit goes beyond what the run has left, and what is charged is shown to the session's meter.
+    """
 
     limits: Limits
     price: Price | None
@@ -39,6 +55,12 @@ class Account:
     streamed: int = 0
     last_call: str = ""
     same_calls: int = 0
+    meter: Meter | None = field(default_factory=RUNNING.get)
+
+    def __post_init__(self) -> None:
+        """Take in what the run has left."""
+        if self.meter is not None:
+            self.limits = within(self.limits, self.meter.left)
 
     def left_s(self) -> float:
         """Seconds until the session's time is over."""
@@ -65,6 +87,8 @@ class Account:
         self.output += tokens.output
         self.cached += tokens.cache_read
         self.usd += self.price.usd(tokens) if self.price is not None else 0.0
+        if self.meter is not None:
+            self.meter.show(self.usd, self.input, self.output)
         if self.limits.usd is not None and self.usd > self.limits.usd:
             raise AgentStopped("budget", f"${self.usd:.4f} is spent of ${self.limits.usd}")
         if self.limits.tokens is not None and self.input + self.output > self.limits.tokens:

@@ -47,6 +47,14 @@ def price_of(model: str, given: str = "") -> Price | None:
     return _table()[max(fitting, key=len)] if fitting else None
 
 
+def unpriced(model: str, given: str = "") -> str:
+    """Why nobody would know what a session costs in dollars, with what to do; empty where it is known."""
+    if price_of(model, given) is not None:
+        return ""
+    name = model or "the program's own model"
+    return f"no price is known for {name}: add price=INPUT:OUTPUT, in dollars a million tokens"
+
+
 def _given(words: str) -> Price:
     try:
         dollars_in, dollars_out = (float(word) for word in words.split(":"))

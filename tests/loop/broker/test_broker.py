@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from broker_lab import broker_of, desk_at, workspace_of
+from broker_lab import Desk, broker_of, desk_at, workspace_of
 from loop_lab import Lab
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
-from vibeserve_loop.broker.link import Address, Link, find_link
+from vibeserve_loop.broker.link import Address, Link, find_link, told
 from vibeserve_loop.broker.visits import Allowance
+from vibeserve_loop.machine.devices import Device, Devices, usable_cores
+
+FIRST = min(usable_cores())
 
 
 def _slow(lab: Lab, seconds: float) -> None:
@@ -90,6 +93,46 @@ def test_what_the_machine_spoils_is_neither_kept_nor_counted(lab: Lab) -> None:
         again = desk.asked()
     assert again.state == "failed"
     assert len(list((lab.folder / "run" / "broker" / "questions").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("mark", "state"), [("idle", "failed"), ("busy", "done")])
+def test_what_says_nothing_of_the_code_is_asked_again_for_nothing(mark: str, state: str, lab: Lab) -> None:
+    with desk_at(lab, Allowance(quick=1, full=0)) as desk:
+        desk.write(**{mark: "", "speed": "200"})
+        first, second = desk.asked(), desk.asked()
+        assert [ticket.state for ticket in (first, second)] == [state] * 2
+        assert second.quick_left == 1
+        assert desk.broker.asked(desk.link.address) == 0
+        assert not list((lab.folder / "run" / "broker" / "verdicts").rglob("*.json"))
+    if mark == "busy":
+        assert second.answer is not None
+        assert not second.answer.cached
+        assert "not counted: the machine was too busy: all 4 pairs were dropped" in told(second)
+
+
+def test_a_repository_inside_the_workspace_is_not_judged(lab: Lab) -> None:
+    with desk_at(lab) as desk:
+        (desk.workspace / "inner" / ".git").mkdir(parents=True)
+        (desk.workspace / "inner" / "kernel.c").write_text("/* */")
+        desk.asked()
+        judged = next((lab.folder / "run" / "broker" / "questions").iterdir()) / "candidate"
+        assert [path.name for path in (judged / "inner").iterdir()] == ["kernel.c"]
+
+
+def test_a_verdict_of_other_cores_is_none(lab: Lab) -> None:
+    seen = []
+    for device in (Device(cores=(FIRST,)), Device(), Device(cores=(FIRST,))):
+        broker = broker_of(lab, Devices([device], lab.folder / "locks"))
+        workspace = lab.folder / "run" / "workspace"
+        if not workspace.exists():
+            workspace_of(lab)
+        with broker.serving(), broker.visit(workspace, lab.target / "starter"):
+            link = find_link(workspace)
+            assert link is not None
+            answer = Desk(workspace, link, broker).asked().answer
+            assert answer is not None
+            seen.append(answer.cached)
+    assert seen == [False, False, True]
 
 
 def test_what_was_laid_out_for_the_agent_is_not_judged(lab: Lab) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from broker_lab import CHECKOUT, Desk, desk_at
-from loop_lab import Lab
+from loop_lab import Lab, faster
 
 from vibeserve_loop.broker.link import SOCKET_VARIABLE, TOKEN_VARIABLE
+from vibeserve_loop.records import Task
 
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 
@@ -129,6 +130,115 @@ def test_a_run_that_nobody_works_on_gets_a_broker_of_its_own(lab: Lab) -> None:
     assert not list(lab.latest.glob(".broker-*"))
 
 
+def _serving(lab: Lab) -> Any:
+    """The tools of the latest run, over standard streams."""
+    from mcp.client.stdio import StdioServerParameters, stdio_client
+
+    paths = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "loop")])}
+    words = [*SERVER[1:], lab.latest.name, "--runs", str(lab.folder / "runs")]
+    return mcp.Client(stdio_client(StdioServerParameters(command=SERVER[0], args=words, env=paths)))
+
+
+async def _told(client: Any, tool: str, **words: Any) -> str:
+    done = await client.call_tool(tool, words)
+    said = "\n".join(part.text for part in done.content)
+    return f"error: {said}" if done.is_error else said
+
+
+async def _until(client: Any, name: str, part: str) -> str:
+    for _ in range(400):
+        if part in (told := await _told(client, name)):
+            return told
+        await asyncio.sleep(0.05)
+    raise AssertionError(told)
+
+
+def test_one_server_serves_round_after_round_of_a_live_run_and_beyond_it(lab: Lab) -> None:
+    words = ("run", "lab", *lab.gate, "--sandbox", "none", "--seed", "7", "--agent", "handoff", "--max-rounds", "2")
+
+    async def edit(client: Any, number: int, speed: str) -> None:
+        assert await _until(client, "read_brief", f"Round {number}")
+        workspace = lab.latest / "workspace"
+        (workspace / "speed").write_text(speed)
+        ticket = await _judged(client)
+        assert ticket["answer"]["comparison"]["gain"] == 2
+        assert not (await client.call_tool("create_issue", {"name": f"i{number}", "title": "t"})).is_error
+        (lab.target / "slow").write_text("3")
+        assert f"round {number} goes on" in await _told(client, "submit_work", summary="twice as fast")
+        await _until(client, "start_gate", "no session is open")
+        assert f"i{number}" in await _told(client, "get_issue", name=f"i{number}")
+        (lab.target / "slow").unlink()
+
+    async def talk(process: subprocess.Popen[str]) -> None:
+        async with _serving(lab) as client:
+            await edit(client, 1, "200")
+            # The issue that was filed is an order, which is a round of its own.
+            await edit(client, 3, "400")
+            _, errors = await asyncio.to_thread(process.communicate, timeout=60)
+            assert process.returncode == 0, errors
+            assert "i3" in await _told(client, "list_issues")
+            (lab.latest / "workspace" / "speed").write_text("800")
+            assert (await _judged(client))["answer"]["comparison"]["gain"] == 2
+
+    process = lab.start(*words)
+    while not list(lab.folder.glob("runs/*/handoff/waiting.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    asyncio.run(talk(process))
+
+
+def test_an_open_server_holds_an_idle_run_only_while_a_gate_runs(lab: Lab) -> None:
+    assert lab.run("--max-rounds", "0").returncode == 0
+
+    async def talk() -> None:
+        async with _serving(lab) as client:
+            assert await _judged(client)
+            assert "no loop is at work" in (await asyncio.to_thread(lab.call, "ctl", "stop", "--now")).stdout
+            resumed = await asyncio.to_thread(lab.call, "resume")
+            assert resumed.returncode == 0, resumed.stderr
+            (lab.latest / "workspace" / "speed").write_text("300")
+            (lab.target / "slow").write_text("4")
+            ticket = (await client.call_tool("start_gate", {"depth": "quick"})).structured_content
+            await _until_running(client, ticket["id"])
+            refused = await asyncio.to_thread(lab.call, "resume")
+            assert refused.returncode == 4
+            assert "another gate (process" in refused.stderr
+            told = await asyncio.to_thread(lab.call, "ctl", "stop", "--now")
+            assert "no loop is at work" in told.stdout
+            assert await _told(client, "list_issues") is not None
+
+    asyncio.run(talk())
+
+
+async def _until_running(client: Any, ticket: str) -> None:
+    for _ in range(200):
+        found = (await client.call_tool("gate_status", {"ticket": ticket, "wait_s": 0})).structured_content
+        if found["state"] == "running":
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(found)
+
+
+def test_the_board_is_served_beside_sessions_at_desks(lab: Lab) -> None:
+    (lab.target / "slow").write_text("0.5")
+    for name in ("a", "b", "c", "d"):
+        lab.skill(name, faster(1.5), relieves="step-overhead")
+    words = ("run", "lab", *lab.gate, "--sandbox", "none", "--seed", "7", "--workers", "2", "--max-rounds", "4")
+
+    async def talk() -> None:
+        async with _serving(lab) as client:
+            assert not (await client.call_tool("create_issue", {"name": "mine", "title": "t"})).is_error
+            assert "mine" in await _told(client, "list_issues")
+
+    process = lab.start(*words)
+    while not list(lab.folder.glob("runs/*/rounds.jsonl")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    asyncio.run(talk())
+    assert process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
 def _listening(port: int) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until:
@@ -155,9 +265,9 @@ def test_work_that_is_handed_off_comes_back_over_mcp(lab: Lab) -> None:
 
     with desk_at(lab) as desk:
         handover = Handover(desk.workspace)
-        handover.offer(3, "it gets quicker", "make it quicker")
+        handover.offer(3, Task(kind="work", hypothesis="it gets quicker"), "make it quicker", ())
         brief, told = asyncio.run(talk(desk))
-        found = handover.submission(3)
+        found = handover.submission()
     assert "make it quicker" in brief
     assert str(desk.workspace) in brief
     assert "round 3" in told

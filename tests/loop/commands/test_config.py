@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from loop_lab import Lab
 
-from vibeserve_loop.commands.config import masked
+from vibeserve_loop.commands.config import MASK, masked
 from vibeserve_loop.options import KNOBS
 from vibeserve_loop.records import Knobs
 
@@ -54,6 +54,11 @@ def test_what_is_configured_holds_and_a_flag_holds_more(lab: Lab) -> None:
         ),
         (".env", "VIBESERVE_RNU_MAX_HOURS=1\n", "VIBESERVE_RNU_MAX_HOURS sets nothing; did you mean"),
         (".env", "VIBESERVE_MAX_HOURS=1\n", "did you mean VIBESERVE_RUN_MAX_HOURS"),
+        (".env", "VIBESERVE_POLICY=agent\n", "VIBESERVE_POLICY sets nothing; did you mean VIBESERVE_RUN_POLICY"),
+        (".env", "VIBESERVE_SEED=1\n", "did you mean VIBESERVE_RUN_SEED"),
+        (".env", "VIBESERVE_RN_POLICY=agent\n", "did you mean VIBESERVE_RUN_POLICY"),
+        (".env", "VIBESERVE_CASH=/tmp\n", "did you mean VIBESERVE_CACHE"),
+        (".env", "VIBESERVE_MCP_HTP=1\n", "VIBESERVE_MCP_HTP sets nothing; did you mean VIBESERVE_MCP_HTTP"),
         (".env", "just words\n", ".env:1: write NAME=VALUE"),
     ],
 )
@@ -72,6 +77,42 @@ def test_secrets_are_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ANTHROPIC_API_KEY = ********  (.env)" in done.stdout
     assert "; model=large  (vibeserve.toml)" in done.stdout
     assert masked("max-tokens", "5") == "5"
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        ("agent --api-key sk-1 --model large", f"agent --api-key {MASK} --model large"),
+        ("agent --token abc", f"agent --token {MASK}"),
+        ("--max-tokens 5 key=k", f"--max-tokens 5 key={MASK}"),
+        ("https://me:pass@example.invalid/v1 x", f"https://{MASK}@example.invalid/v1 x"),
+        ("base_url=http://me:pass@127.0.0.1:1/v1", f"base_url=http://{MASK}@127.0.0.1:1/v1"),
+        ("a@b.invalid --secret --flag", "a@b.invalid --secret --flag"),
+    ],
+)
+def test_secrets_inside_of_commands_and_addresses_are_masked(value: str, seen: str) -> None:
+    assert masked("agent", value) == seen
+
+
+def test_what_other_programs_of_the_project_read_is_no_mistake(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lab.folder / ".env").write_text("VIBESERVE_CACHE=/tmp/weights\nVIBESERVE_DATA_PROMPTS=/tmp/prompts\nMINE=1\n")
+    found = _shown(lab, monkeypatch, VIBESERVE_PROFILE="/tmp/profile", MINE="2")
+    assert found["VIBESERVE_CACHE"] == (MASK, ".env")
+    assert found["VIBESERVE_DATA_PROMPTS"] == (MASK, ".env")
+    assert found["MINE"] == (MASK, "environment")
+
+
+def test_commands_of_modules_of_their_own_are_configured_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lab.folder / "vibeserve.toml").write_text("[report]\noutput = 'page.html'\n[submit]\nruns = 'elsewhere'\n")
+    found = _shown(lab, monkeypatch, VIBESERVE_MCP_RUNS="there")
+    assert found["report.output"] == ("page.html", "vibeserve.toml")
+    assert found["mcp.runs"] == ("there", "environment")
+    assert lab.run("--max-rounds", "0").returncode == 0
+    assert lab.call("report").returncode == 0
+    assert (lab.folder / "page.html").is_file()
+    done = lab.call("submit", "--summary", "done")
+    assert done.returncode == 4
+    assert "there is no run in elsewhere" in done.stderr
 
 
 def test_every_knob_has_an_option() -> None:

@@ -61,6 +61,25 @@ def test_stop_ends_the_run_after_the_round_and_resume_goes_on(busy: Lab) -> None
     assert _kinds(busy)[-1] == "final"
 
 
+def test_what_stands_when_a_run_is_stopped_is_told_and_called_unconfirmed(busy: Lab) -> None:
+    process = busy.start("run", "lab", *busy.gate, "--sandbox", "none", "--seed", "7", "--json")
+    _until(process, lambda: any(b'"kind":"work"' in p.read_bytes() for p in busy.folder.glob("runs/*/rounds.jsonl")))
+    busy.call("ctl", "stop")
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    kept = [r["round"] for r in busy.rounds() if r["task"]["kind"] == "work" and r["decision"]["ruling"] == "accept"]
+    told = f"The run was stopped; round {kept[-1]} stands at x{1.5 ** len(kept):.2f}"
+    end = json.loads(output.splitlines()[-1])
+    for words in (end["verdict"], end["page"], (busy.latest / "SUMMARY.md").read_text()):
+        assert told in words
+        assert "by its gate, not confirmed" in words
+        assert "Nothing better than the starter" not in words
+    again = busy.call("resume", "--max-rounds", "0")
+    assert again.returncode == 0, again.stderr
+    assert "The winner is round" in again.stdout
+    assert "not confirmed" not in again.stdout
+
+
 def test_stop_now_cuts_the_round_short(busy: Lab) -> None:
     (busy.target / "slow").write_text("30")
     process = busy.start("run", "lab", *busy.gate, "--sandbox", "none", "--seed", "7")
@@ -70,6 +89,16 @@ def test_stop_now_cuts_the_round_short(busy: Lab) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 2
     assert busy.latest.joinpath("orders.jsonl").read_text().count("stop") == 1
+
+
+def test_an_interrupted_run_leaves_its_account(busy: Lab) -> None:
+    process = _start(busy)
+    _until(process, lambda: any(b'"kind":"work"' in p.read_bytes() for p in busy.folder.glob("runs/*/rounds.jsonl")))
+    busy.call("ctl", "stop", "--now")
+    process.communicate(timeout=30)
+    page = (busy.latest / "SUMMARY.md").read_text()
+    assert "The run was interrupted; round" in page
+    assert "sessions of agents for" in page
 
 
 def test_budgets_change_while_a_run_goes_on(busy: Lab) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,28 @@ def test_a_stricter_suite_is_told_from_the_one_of_the_run(done: Lab) -> None:
     assert [line["now"] for line in lines if line["before"] == "accepted"] == ["accepted", "rejected"]
     kept = (done.latest / "regraded" / "0000" / "regrade.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in kept] == lines
+
+
+def test_a_regrading_that_was_killed_goes_on_where_it_was(done: Lab) -> None:
+    (done.target / "slow").write_text("0.5")
+    process = done.start("regrade", *done.gate)
+    lines = done.latest / "regraded" / "0000" / "regrade.jsonl"
+    while process.poll() is None and not (lines.is_file() and b"\n" in lines.read_bytes()):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    kept = lines.read_bytes()
+    judged = (lines.parent / "0000" / "report.json").stat().st_mtime_ns
+    assert kept.count(b"\n") > 0
+    ended = done.call("regrade", *done.gate)
+    assert ended.returncode == 0, ended.stderr
+    assert lines.read_bytes().startswith(kept)
+    judged_rounds = [json.loads(line)["round"] for line in lines.read_bytes().splitlines()]
+    assert judged_rounds == list(range(len(judged_rounds)))
+    assert ended.stdout.count("before, ") == len(judged_rounds) > kept.count(b"\n")
+    assert (lines.parent / "0000" / "report.json").stat().st_mtime_ns == judged
+    assert done.call("regrade", *done.gate).returncode == 0
+    assert (done.latest / "regraded" / "0001" / "regrade.jsonl").is_file()
 
 
 def test_a_run_without_a_starter_has_nothing_to_judge_again(lab: Lab) -> None:

@@ -2,8 +2,17 @@ from __future__ import annotations
 
 from round_lab import a_round, refused, starter, worked
 
-from vibeserve_loop.ledger.accounts import account, account_lines, left_of
+from vibeserve_loop.ledger.accounts import account, account_lines, left_for, left_of
 from vibeserve_loop.records import Budget, Task
+from vibeserve_loop.roles import Left
+
+
+def test_a_session_may_use_what_no_gate_needs() -> None:
+    rounds = [starter(), worked(1, 1.5, usd=2.0, tokens=100)]
+    found = left_for(Budget(max_hours=1.0, max_usd=5.0, max_tokens=1000), rounds)
+    assert (found.seconds, found.usd, found.tokens) == (3600 - 120 - 60 - 270, 3.0, 900)
+    assert left_for(Budget(), rounds) == Left()
+    assert left_for(Budget(max_usd=1.0), rounds).usd == 0
 
 
 def test_costs_are_told_by_role_and_by_round() -> None:

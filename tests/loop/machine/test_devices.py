@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from loop_lab import Lab
 
 from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.machine.devices import Device, Devices, devices_named, usable_cores
@@ -55,6 +58,23 @@ def test_a_device_is_lent_to_one_at_a_time(tmp_path: Path) -> None:
     assert 1 <= most <= 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a program called nvidia-smi that is a script")
+@pytest.mark.parametrize(("wanted", "seen"), [(None, ["aa", "bb"]), ("1", ["bb"]), ("GPU-a", ["aa"]), ("7", [])])
+def test_the_users_choice_of_gpus_holds(
+    wanted: str | None, seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "nvidia-smi"
+    script.write_text("#!/bin/sh\necho 'GPU 0: X (UUID: GPU-aa)'\necho 'GPU 1: X (UUID: GPU-bb)'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if wanted is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", wanted)
+    found = [gpu for device in devices_named((), "cuda") for gpu in device.gpus]
+    assert found == [f"GPU-{name}" for name in seen]
+
+
 def test_a_device_is_lent_once_on_the_whole_machine_and_comes_back_when_its_holder_is_killed(tmp_path: Path) -> None:
     words = f"""
 import sys, time
@@ -79,6 +99,22 @@ with Devices([Device(cores=(0, 1))], Path({str(tmp_path)!r})).lease():
         assert not taken.wait(0.5)
         process.kill()
     assert taken.wait(20)
+
+
+def test_two_runs_of_one_worker_do_not_measure_together(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(lab.folder.parents[1]))
+    (lab.target / "slow").write_text("1")
+    words = ("run", "lab", *lab.gate, "--sandbox", "none", "--max-rounds", "0")
+    held = Devices([Device(cores=(FIRST,))], Path(lab.folder.parents[1], "vibeserve-devices"))
+    with held.lease():
+        process = lab.start(*words)
+        while not list(lab.folder.glob("runs/*/rounds/0000")) and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(1.0)
+        assert not list(lab.folder.glob("runs/*/rounds/0000/gate.log"))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert list(lab.folder.glob("runs/*/rounds/0000/gate.log"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux pins processes to cores")

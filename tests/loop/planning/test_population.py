@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -70,9 +71,33 @@ def test_islands_see_others_best_only_after_a_migration() -> None:
 
 
 def test_objectives_are_named_in_words() -> None:
-    found = objectives_named(["ttft_p50:min", "output_throughput@c1:max"], [SPEED, DELAY])
-    assert [(o.metric, o.load, o.direction) for o in found] == [
-        ("ttft_p50", "c16", "min"), ("output_throughput", "c1", "max"),
-    ]  # fmt: skip
-    with pytest.raises(UsageError, match="write it as metric:max"):
-        objectives_named(["ttft_p50"], [SPEED])
+    known = [SPEED, DELAY, SPEED.model_copy(update={"load": "c1"})]
+    found = objectives_named(["ttft_p50:min", "output_throughput@c1:max", "ttft_p50@c16:min"], known)
+    assert found == (DELAY, known[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ttft_p50", "write it as metric:max"),
+        ("ttft_p5:min", "no such objective; did you mean ttft_p50"),
+        ("foo:max", "no such objective; known are: output_throughput, ttft_p50"),
+        ("ttft_p50@c1:min", "did you mean ttft_p50@c16"),
+        ("ttft_p50:max", "lower is better for this target; write ttft_p50:min"),
+    ],
+)
+def test_an_objective_that_the_target_does_not_have_is_refused(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        objectives_named([text], [SPEED, DELAY])
+
+
+def test_a_single_objective_that_is_not_the_headline_is_what_fitness_goes_by() -> None:
+    rounds = [_both(0, 100, 50), _both(1, 200, 60), _both(2, 50, 10)]
+    fitness = [m.fitness for m in population_of([DELAY])(rounds).members]
+    assert fitness == [0.0, pytest.approx(-math.log(1.2)), pytest.approx(math.log(5))]
+
+
+def test_the_order_of_objectives_makes_no_difference() -> None:
+    rounds = [_both(0, 100, 50), _both(1, 200, 60), _both(2, 50, 10)]
+    one, other = ([m.fitness for m in population_of(o)(rounds).members] for o in ([SPEED, DELAY], [DELAY, SPEED]))
+    assert one == pytest.approx(other)

@@ -7,7 +7,7 @@ from round_lab import a_round, assessed, compared, refused, starter, worked
 
 from vibeserve_loop.policies.agent import AgentPolicy
 from vibeserve_loop.proposals import Answer, Expectation, Item, Proposal
-from vibeserve_loop.records import Knobs, Round, Task
+from vibeserve_loop.records import AgentResult, Knobs, Round, Task
 from vibeserve_loop.roles import Charter
 from vibeserve_loop.skills import Technique
 
@@ -79,6 +79,27 @@ def test_work_that_broke_is_mended_until_the_attempts_are_used_up() -> None:
     after = PLANNED.propose([*rounds, a_round(4, third, refused())])
     assert after is not None
     assert after.kind == "plan"
+
+
+def test_without_a_planner_they_mend_who_can() -> None:
+    known = (Technique("graphs", "", HERE, HERE, (), ("step-overhead",)),)
+    for charter, mended in ((Charter(mends=True), True), (Charter(techniques=known), False)):
+        policy = AgentPolicy(charter)
+        first = policy.propose([starter()])
+        assert first is not None
+        second = policy.propose([starter(), a_round(1, first, refused())])
+        assert (second is not None and second.start == 1 and second.attempt == 2) == mended
+    policy = AgentPolicy(Charter(mends=True, knobs=Knobs(max_retries_per_round=1)))
+    once = policy.propose([starter(), a_round(1, first, refused())])
+    assert once is None or once.start is None
+
+
+def test_who_has_nothing_more_to_try_is_not_asked_to_mend() -> None:
+    policy = AgentPolicy(Charter(mends=True))
+    first = policy.propose([starter()])
+    assert first is not None
+    nothing = a_round(1, first, ruling="void", work=AgentResult(summary="", exhausted=True))
+    assert policy.propose([starter(), nothing]) is None
 
 
 def test_a_refuted_hypothesis_is_not_tried_again() -> None:
@@ -200,6 +221,22 @@ def test_a_planner_that_is_asked_answers_in_a_file_that_is_checked(lab: Lab) -> 
     assert "hypothesis confirmed" in briefs["0005"]
     assert "7 sessions of agents for 2 gains (3.5 each)" in done.stdout
     assert "| planner | 4 | 0.0 | 2.00 | 400 |" in done.stdout
+
+
+def test_a_planner_is_told_the_hints_and_reads_the_profile_if_it_wants(lab: Lab) -> None:
+    words = _scripted(lab, _answer("first", "150"))
+    source = (lab.folder / "planning.py").read_text()
+    told = 'desk.log((desk.folder / "profile.md").read_text() if brief.task.kind == "plan" else "")'
+    (lab.folder / "planning.py").write_text(source.replace('desk.log("round', told + '\n        desk.log("round'))
+    done = lab.run(*words, "--max-rounds", "1")
+    assert done.returncode == 0, done.stderr
+    brief = (lab.latest / "rounds" / "0001" / "brief.md").read_text()
+    assert "step-overhead 10.00: step-overhead is high" in brief
+    assert "output_throughput at c16: 100.00" not in brief
+    log = (lab.latest / "rounds" / "0001" / "agent.log").read_text()
+    assert "# The profile of round 0" in log
+    assert "output_throughput at c16: 100.00 [98.00, 102.00] tok/s" in log
+    assert not (lab.latest / "workspace" / "profile.md").exists()
 
 
 def test_money_and_tokens_end_a_run_cleanly(lab: Lab) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from loop_lab import Lab, faster
 from round_lab import a_round, starter, worked
 
@@ -53,6 +54,21 @@ def test_it_ends_when_nothing_gains_for_long() -> None:
     rounds = [starter(), *(worked(n, 1.0) for n in range(1, 4))]
     assert _policy(patience=4).propose(rounds) is not None
     assert _policy(patience=3).propose(rounds) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--policy", "evolve", "--objective", "throughput:max"), "did you mean output_throughput"),
+        (("--policy", "evolve", "--objective", "output_throughput:min"), "write output_throughput:max"),
+        (("--policy", "plain", "--objective", "output_throughput:max"), "--objective is for --policy evolve"),
+    ],
+)
+def test_an_objective_that_would_count_for_nothing_is_refused(words: tuple[str, ...], told: str, lab: Lab) -> None:
+    done = lab.run(*words)
+    assert done.returncode == 4
+    assert told in done.stderr
+    assert not (lab.folder / "runs").exists()
 
 
 def test_several_agents_share_the_work(lab: Lab) -> None:
