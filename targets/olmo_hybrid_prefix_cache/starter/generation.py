@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, OlmoHybridForCausalLM, StoppingCriteri
 
 from card import Card
 from protocol import Request
-from sampling import Logits, TokenLogprobs, token_logprobs
+from sampling import Logits, token_logprobs
 from sequence import Event, Sequence, begin
 from text import Vocabulary
 
