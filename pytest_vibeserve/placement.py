@@ -7,9 +7,7 @@ from typing import Any
 from weakref import WeakSet
 
 from pytest_vibeserve.errors import UsageError
-
-VARIABLE = "VIBESERVE_REFERENCE_DEVICE"
-"""Environment variable with the reference's device as torch names it, such as `cuda:1` or `cpu`."""
+from pytest_vibeserve.hardware import REFERENCE_DEVICE
 
 _everybody: WeakSet[Residence] = WeakSet()
 
@@ -21,7 +19,7 @@ def reference_device(backend: str) -> str:
     """
     import torch
 
-    stated = os.environ.get(VARIABLE, "")
+    stated = os.environ.get(REFERENCE_DEVICE, "")
     if not stated:
         own = {"cuda": torch.cuda.is_available(), "metal": torch.backends.mps.is_available()}
         return {"cuda": "cuda", "metal": "mps"}[backend] if own.get(backend) else "cpu"
@@ -29,7 +27,7 @@ def reference_device(backend: str) -> str:
         torch.empty(1, device=stated)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"{VARIABLE}={stated}: {reason}; name a device such as cuda:1, mps or cpu") from error
+        raise UsageError(f"{REFERENCE_DEVICE}={stated}: {reason}; name a device such as cuda:1, mps or cpu") from error
     return stated
 
 

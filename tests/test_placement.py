@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 import torch
 
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.placement import VARIABLE, Residence, compute_exactly, make_room, reference_device
+from pytest_vibeserve.hardware import REFERENCE_DEVICE as VARIABLE
+from pytest_vibeserve.placement import Residence, compute_exactly, make_room, reference_device
 
 
 class Traveller(torch.nn.Linear):
