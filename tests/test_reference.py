@@ -206,7 +206,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Say what the branch stands for; there are no files."""
         said = {"id": "somebody/something", "sha": self.server.commit, "siblings": []}  # type: ignore[attr-defined]
-        raw = json.dumps(said if "/revision/" in self.path else []).encode()
+        raw = json.dumps(said if "/revision/" in self.path else [] if "/tree/" in self.path else {}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
