@@ -22,7 +22,7 @@ from text import Vocabulary
 
 Deliver = Callable[[list[Event]], None]
 
-ROWS = {"cuda": 4, "cpu": 1}
+ROWS = {"cuda": 2, "cpu": 1}
 """Choices that are answered together; on CPU one after the other."""
 
 THREADS = 8
