@@ -118,16 +118,17 @@ class Session:
         folder = self._settings.candidate
         assert folder is not None
         first = self.__dict__.get("_server") if self._settings.target.hardware.backend != "cpu" else None
-        if isinstance(first, Server):
-            first.stop()
-        server = self._start(folder, model, None, hook)
-        try:
-            yield server
-        finally:
-            server.stop()
+        with ExitStack() as afterwards:
             if isinstance(first, Server):
-                log = self._settings.server_log
-                self.__dict__["_server"] = self._started(folder, log and log.with_stem(f"{log.stem}-again"))
+                first.stop()
+                afterwards.callback(self._revive, folder)
+            server = self._start(folder, model, None, hook)
+            afterwards.callback(server.stop)
+            yield server
+
+    def _revive(self, folder: Path) -> None:
+        log = self._settings.server_log
+        self.__dict__["_server"] = self._started(folder, log and log.with_stem(f"{log.stem}-again"))
 
     def _started(self, folder: Path, log: Path | None) -> Server:
         server = self._start(folder, self.contract.model, log)
