@@ -113,11 +113,20 @@ class Bench:
     """Sends requests to one server and reads what comes back; records go to one callback."""
 
     def __init__(
-        self, contract: Contract, server: Served, record: Callable[[Record], None], launch: Launcher | None = None
+        self,
+        contract: Contract,
+        server: Served,
+        record: Callable[[Record], None],
+        launch: Launcher | None = None,
+        standing: Callable[[], Served] | None = None,
     ) -> None:
-        """Start the load generator beside the server; `launch` starts the same candidate once more."""
+        """Start the load generator beside the server; `launch` starts the same candidate once more.
+
+        `standing` says which server is this bench's after that: its own may have had to make room.
+        """
         self.contract, self.server, self._record, self._launch = contract, server, record, launch
         self.target, self.vocabulary, self.depth = contract.target, contract.vocabulary, contract.depth
+        self._standing = standing
         self.generator = LoadGenerator(server.host, server.port, server.netns_pid)
         self.generator.__enter__()
         self._purposes: dict[str, int] = {}
@@ -146,8 +155,19 @@ class Bench:
         if self._launch is None:
             pytest.skip("a server that already runs cannot be started again on other weights")
         contract = self.contract if model == self.contract.model else self.contract.over(model)
-        with self._launch(model, hook) as server, closing(Bench(contract, server, self._record)) as bench:
-            yield bench
+        try:
+            with self._launch(model, hook) as server, closing(Bench(contract, server, self._record)) as bench:
+                yield bench
+        finally:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Go over to the server that stands in the place of this bench's own, where that had to make room."""
+        server = self.server if self._standing is None else self._standing()
+        if server is not self.server:
+            self.close()
+            self.server, self.generator = server, LoadGenerator(server.host, server.port, server.netns_pid)
+            self.generator.__enter__()
 
     def notice_idling(self) -> None:
         """Learn what CPU time the server uses when it has nothing to do, before it has seen more than one request."""

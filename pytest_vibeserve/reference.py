@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import imported
+from pytest_vibeserve.long_attention import fitting
+from pytest_vibeserve.placement import Residence
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import Variant, applied, decoder_layers
 from pytest_vibeserve.weights import INSTALL, model_digest, model_folder
@@ -50,10 +52,10 @@ class Reference:
 
     def __init__(self, folder: Path, target: Target) -> None:
         """Bind to a model folder; weights are read on first use, once for each precision."""
-        self.folder, self.dtype = folder, target.model.dtype
+        self.folder, self.dtype = folder, target.model.arithmetic
         self.digest = model_digest(folder)
         self._load = _loader(target.folder / "reference.py")
-        self._cuda = target.hardware.backend == "cuda"
+        self._residence = Residence(target.hardware.backend)
         self._models: dict[tuple[str, str], Any] = {}
 
     @property
@@ -62,7 +64,8 @@ class Reference:
         return len(decoder_layers(self.model("float32", "sdpa")))
 
     def model(self, dtype: str, attention: str) -> Any:
-        """The loaded model in one precision, attending by one implementation."""
+        """The loaded model in one precision, attending by one implementation, where it computes."""
+        self._residence.come()
         held = self._models.get((dtype, ""))
         if held is not None:
             held.set_attn_implementation(attention)
@@ -70,7 +73,7 @@ class Reference:
         if (dtype, attention) not in self._models:
             model = self._load(self.folder, dtype, attention).eval()
             shared = hasattr(model, "set_attn_implementation")
-            self._models[dtype, "" if shared else attention] = model.to(self._device())
+            self._models[dtype, "" if shared else attention] = self._residence.admitted(model)
             return model
         return self._models[dtype, attention]
 
@@ -113,8 +116,8 @@ class Reference:
     def _forward(self, contexts: Sequence[Context], variant: Variant) -> Logits:
         import torch
 
-        model = self.model(variant.dtype, variant.attention)
         width = max(len(context.inputs) for context in contexts)
+        model = self.model(variant.dtype, fitting(variant.attention, width))
         ids = torch.zeros(len(contexts), width, dtype=torch.long)
         rows: list[tuple[int, int]] = []
         for row, context in enumerate(contexts):
@@ -131,11 +134,6 @@ class Reference:
             logits: torch.Tensor = model(**arguments).logits[0]
         found: Logits = logits.float().cpu().numpy()
         return found
-
-    def _device(self) -> str:
-        import torch
-
-        return "cuda" if self._cuda and torch.cuda.is_available() else "cpu"
 
 
 def _selecting(where: torch.Tensor) -> Callable[[Any, tuple[torch.Tensor, ...]], tuple[torch.Tensor]]:

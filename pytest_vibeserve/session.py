@@ -20,6 +20,7 @@ from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.evaluator import Evaluator, Rival
 from pytest_vibeserve.judge import Judge, prepared
 from pytest_vibeserve.modalities import Judging, judge_of, wire_of
+from pytest_vibeserve.placement import make_room
 from pytest_vibeserve.profiling.nsight import nsight_command
 from pytest_vibeserve.reference import model_folder
 from pytest_vibeserve.report import Check
@@ -113,12 +114,21 @@ class Session:
 
     @contextmanager
     def _again(self, model: Path, hook: Path | None = None) -> Iterator[Served]:
-        assert self._settings.candidate is not None
-        server = self._start(self._settings.candidate, model, None, hook)
-        try:
+        """The candidate once more; where an accelerator has no room for two, the first stops and is started again."""
+        folder = self._settings.candidate
+        assert folder is not None
+        first = self.__dict__.get("_server") if self._settings.target.hardware.backend != "cpu" else None
+        with ExitStack() as afterwards:
+            if isinstance(first, Server):
+                first.stop()
+                afterwards.callback(self._revive, folder)
+            server = self._start(folder, model, None, hook)
+            afterwards.callback(server.stop)
             yield server
-        finally:
-            server.stop()
+
+    def _revive(self, folder: Path) -> None:
+        log = self._settings.server_log
+        self.__dict__["_server"] = self._started(folder, log and log.with_stem(f"{log.stem}-again"))
 
     def _started(self, folder: Path, log: Path | None) -> Server:
         server = self._start(folder, self.contract.model, log)
@@ -151,7 +161,9 @@ class Session:
         return bench
 
     def _bench(self, server: Served, record: Callable[[Record], None]) -> Bench:
-        bench = Bench(self.contract, server, record, self._again if self._settings.candidate else None)
+        is_rival = server is not self.__dict__.get("_server")
+        launch = self._again if self._settings.candidate else None
+        bench = Bench(self.contract, server, record, launch, None if is_rival else lambda: self.server)
         self._stack.callback(bench.close)
         return bench
 
@@ -178,6 +190,7 @@ class Session:
         folder = self._settings.baseline
         if folder is None:
             return None
+        make_room()
         try:
             server = self._started(folder, None)
         except CandidateFailure as failure:

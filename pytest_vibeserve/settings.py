@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pytest_vibeserve.candidate import load_candidate
 from pytest_vibeserve.errors import CandidateFailure, UsageError
-from pytest_vibeserve.hardware import require_hardware
+from pytest_vibeserve.hardware import require_hardware, require_memory
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.statistics import ALPHA
 from pytest_vibeserve.target import Target, load_target
@@ -83,6 +83,7 @@ def read_settings(option: Callable[[str], str], base: Path) -> Settings:
         raise UsageError(f"--vibeserve-depth takes quick or full, not {depth!r}")
     if candidate:
         require_hardware(target)
+        require_memory(target, bool(option("baseline")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY", "")
     markdown = option("markdown") or summary
     return Settings(

@@ -32,7 +32,15 @@ class Model(_Part):
     revision: str = Field(default="", description="hub commit; empty for built weights")
     builder: str = Field(default="", description="`file:function` in the target's folder that writes the model's files")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(description="precision of the weights as given")
+    computed: Literal["", "float32", "bfloat16", "float16"] = Field(
+        default="", description="precision that honest servers compute in; empty where it is that of the weights"
+    )
     parameters: dict[str, Scalar] = Field(default_factory=dict, description="keyword arguments of the builder")
+
+    @property
+    def arithmetic(self) -> str:
+        """The precision whose honest computations set the noise floor."""
+        return self.computed or self.dtype
 
 
 class Hardware(_Part):
@@ -40,6 +48,11 @@ class Hardware(_Part):
 
     backend: Literal["cpu", "cuda", "metal"] = Field(description="what the model runs on")
     tuned_on: str = Field(description="the machine that the levels and limits were chosen on, in words")
+    copy_gib: float = Field(
+        default=0,
+        ge=0,
+        description="memory of the accelerator that one server or the reference takes; 0 is not looked at",
+    )
 
 
 class Rules(_Part):

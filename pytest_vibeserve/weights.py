@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,15 @@ from pytest_vibeserve.target import Target
 
 CACHE_VARIABLE = "VIBESERVE_CACHE"
 MANIFEST = ".manifest.json"
+SMALLEST = [".gitattributes"]
+"""What is fetched of a repository to learn what a branch stands for."""
+
 LEAST_FREE_BYTES = 256 * 2**20
 """Free space that a first build needs where nothing is known of its size."""
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SOURCES = "sources"
+"""The builder's parameter that names what it fetches: words of repository@revision."""
 
 INSTALL = "pip install 'pytest-vibeserve[torch]'"
 
@@ -39,10 +47,14 @@ getattr(module, function)(pathlib.Path(folder), **json.loads(parameters))
 
 
 class Manifest(BaseModel):
-    """What a built model folder holds: file name to (bytes, sha256)."""
+    """What a built model folder holds: file name to (bytes, sha256); `sources` are what it was fetched from.
+
+    A source is `repository@commit`: what a branch stood for when the folder was made.
+    """
 
     model_config = ConfigDict(frozen=True)
     files: dict[str, tuple[int, str]]
+    sources: tuple[str, ...] = ()
 
 
 def cache_root() -> Path:
@@ -54,18 +66,19 @@ def cache_root() -> Path:
 def model_folder(target: Target) -> Path:
     """The target's model in Hugging Face layout, readable by any user; made or fetched on first use.
 
-    A built model is checked against its digests on every use and made again when it differs.  UsageError when a
+    A built model is checked against its digests on every use and made again when it differs, or when a branch of the
+    hub that it was made from stands for another commit now.  UsageError when a
     package or the hub is missing, InfrastructureError when the disk is full or the builder fails.
     """
     if not target.model.builder:
         return _fetched(target)
     _require("torch", "transformers", "safetensors", "tokenizers")
-    root = cache_root() / "models"
-    folder = root / f"{target.model.id.replace('/', '--')}-{_recipe_digest(target)[:16]}"
-    root.mkdir(parents=True, exist_ok=True)
+    folder = _built_folder(target)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not _intact(folder):
-            _build(target, folder)
+        sources = _resolved(target, _manifest(folder))
+        if not _intact(folder) or sources != _manifest(folder).sources:  # type: ignore[union-attr]
+            _build(target, folder, sources)
     return folder
 
 
@@ -74,12 +87,17 @@ def model_digest(folder: Path) -> str:
     manifest = folder / MANIFEST
     if manifest.is_file():
         return hashlib.sha256(manifest.read_bytes()).hexdigest()
-    state = hashlib.sha256()
+    # The hub's cache names a folder by its commit: of a branch that has moved, large files may differ alone.
+    state = hashlib.sha256(folder.name.encode() if COMMIT.fullmatch(folder.name) else b"")
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         size = path.stat().st_size
         state.update(f"{path.name}:{size}:".encode())
         state.update(_sha256(path).encode() if size < LEAST_FREE_BYTES else b"large")
     return state.hexdigest()
+
+
+def _built_folder(target: Target) -> Path:
+    return cache_root() / "models" / f"{target.model.id.replace('/', '--')}-{_recipe_digest(target)[:16]}"
 
 
 def _recipe_digest(target: Target) -> str:
@@ -114,7 +132,28 @@ def _manifest(folder: Path) -> Manifest | None:
         return None
 
 
-def _build(target: Target, folder: Path) -> None:
+def _resolved(target: Target, known: Manifest | None) -> tuple[str, ...]:
+    """What a builder is to fetch, each branch as the commit that it stands for; where the hub is out of reach, what
+    the folder was made from, or else as stated.
+    """
+    stated = tuple(str(target.model.parameters.get(SOURCES, "")).split())
+    if all(COMMIT.fullmatch(source.partition("@")[2]) for source in stated):
+        return stated
+    _require("huggingface_hub")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found = []
+    try:
+        for name, _, revision in (source.partition("@") for source in stated):
+            # The last part of a snapshot's path is the commit that its revision stands for.
+            found.append(f"{name}@{Path(snapshot_download(name, revision=revision, allow_patterns=SMALLEST)).name}")
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, ConnectionError):
+        return known.sources if known and known.sources else stated
+    return tuple(found)
+
+
+def _build(target: Target, folder: Path, sources: tuple[str, ...]) -> None:
     known = _manifest(folder)
     needed = sum(size for size, _ in known.files.values()) if known else LEAST_FREE_BYTES
     free = shutil.disk_usage(folder.parent).free
@@ -122,9 +161,9 @@ def _build(target: Target, folder: Path) -> None:
         raise InfrastructureError(_disk_full(folder, needed, free))
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _run_builder(target, temporary, needed)
+        _run_builder(target, temporary, needed, sources)
         files = {path.name: (path.stat().st_size, _sha256(path)) for path in temporary.iterdir() if path.is_file()}
-        (temporary / MANIFEST).write_text(Manifest(files=files).model_dump_json(), encoding="utf-8")
+        (temporary / MANIFEST).write_text(Manifest(files=files, sources=sources).model_dump_json(), encoding="utf-8")
         for path in temporary.iterdir():
             path.chmod(0o644)
         temporary.chmod(0o755)
@@ -138,10 +177,11 @@ def _build(target: Target, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _run_builder(target: Target, folder: Path, needed: int) -> None:
+def _run_builder(target: Target, folder: Path, needed: int, sources: tuple[str, ...]) -> None:
     file, _, function = target.model.builder.partition(":")
     path = target.folder / f"{file}.py"
-    stated = json.dumps(target.model.parameters)
+    fetched = {SOURCES: " ".join(sources)} if sources else {}
+    stated = json.dumps(target.model.parameters | fetched)
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, str(path), function, str(folder), stated], capture_output=True, text=True
     )
@@ -178,7 +218,13 @@ def _fetched(target: Target) -> Path:
 
 
 def fetched_commit(target: Target) -> str:
-    """The commit that a hub model's revision stood for when it was fetched; "" where it was not, and for built ones."""
+    """The commit that a hub model's revision stood for when it was fetched; "" where it was not, and for drawn ones.
+
+    Of a folder that was made from several repositories, all of them as repository@commit.
+    """
+    if SOURCES in target.model.parameters:
+        manifest = _manifest(_built_folder(target))
+        return " ".join(manifest.sources) if manifest else ""
     if target.model.builder or importlib.util.find_spec("huggingface_hub") is None:
         return ""
     from huggingface_hub import snapshot_download

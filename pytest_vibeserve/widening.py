@@ -9,6 +9,7 @@ import copy
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     import torch
@@ -16,17 +17,25 @@ if TYPE_CHECKING:
 WIDENED_BYTES = 12 * 10**9
 """Weights of more bytes than this are not copied into float32."""
 
+_Stamp = tuple[tuple[str, int, int], ...]
+_given: WeakValueDictionary[_Stamp, torch.nn.Module] = WeakValueDictionary()
+"""Models as given, for as long as anybody uses them, by the files that they were read from."""
+
 
 def load_as_given(folder: Path, dtype: str, attention: str, limit: int = WIDENED_BYTES) -> torch.nn.Module:
     """The Transformers model of a folder in evaluation mode: the weights as given, computing in `dtype`.
 
     With more than `limit` bytes of weights float32 is computed from the 16-bit ones, which all precisions share.
     """
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    if size <= limit:
+    if not is_large(folder, limit):
         return _read(folder, dtype, attention)
     given = _shared(folder)
     return widened(given) if dtype == "float32" else given
+
+
+def is_large(folder: Path, limit: int = WIDENED_BYTES) -> bool:
+    """Whether the weights of a folder are kept once for all precisions."""
+    return sum(size for _, size, _ in _stamp(folder)) > limit
 
 
 def widened(model: torch.nn.Module) -> torch.nn.Module:
@@ -43,6 +52,8 @@ def widened(model: torch.nn.Module) -> torch.nn.Module:
         for name, parameter in module._parameters.items():
             if parameter is not None and name != "given" and parameter.is_floating_point():
                 module._parameters[name] = nn.Parameter(parameter.detach().float(), requires_grad=False)
+    # Whoever keeps the twin keeps what it was made of, so that both are read once.
+    twin.__dict__["given"] = model
     return twin.eval()
 
 
@@ -71,9 +82,18 @@ def _wide_classes() -> tuple[type[torch.nn.Linear], type[torch.nn.Embedding]]:
     return WideLinear, WideEmbedding
 
 
-@cache
 def _shared(folder: Path) -> torch.nn.Module:
-    return _read(folder, "auto", "sdpa")
+    stamp = _stamp(folder)
+    model = _given.get(stamp)
+    if model is None:
+        model = _given[stamp] = _read(folder, "auto", "sdpa")
+    return model
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """The files of weights with sizes and times (ns): a folder that is written again is another model."""
+    stated = ((path, path.stat()) for path in sorted(folder.glob("*.safetensors")))
+    return tuple((str(path), state.st_size, state.st_mtime_ns) for path, state in stated)
 
 
 def _read(folder: Path, dtype: str, attention: str) -> torch.nn.Module:

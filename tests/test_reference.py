@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -194,3 +198,65 @@ def test_the_commit_that_a_branch_of_the_hub_stood_for_is_told(tmp_path: Path) -
         assert done.returncode == 0, done.stderr
         told.append(done.stdout.strip())
     assert told == [f"['{commit}', '']", "['', '']"]
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub with one repository, whose branch stands for whatever commit its server has now."""
+
+    def do_GET(self) -> None:
+        """Say what the branch stands for; there are no files."""
+        said = {"id": "somebody/something", "sha": self.server.commit, "siblings": []}  # type: ignore[attr-defined]
+        raw = json.dumps(said if "/revision/" in self.path else [] if "/tree/" in self.path else {}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay silent."""
+
+
+MADE = """
+import json, pathlib, sys
+from pytest_vibeserve.target import load_target
+from pytest_vibeserve.weights import fetched_commit, model_digest, model_folder
+target = load_target("tiny_llama", "tiny")
+model = target.model.model_copy(
+    update={"id": "fetched", "builder": "reference:fetch", "parameters": {"sources": "somebody/something@main"}}
+)
+target = target.model_copy(update={"model": model, "folder": pathlib.Path(sys.argv[1])})
+folder = model_folder(target)
+print(json.dumps([(folder / "made").read_text(), fetched_commit(target), model_digest(folder)]))
+"""
+FETCH = "from pathlib import Path\n\n\ndef fetch(folder, *, sources):\n    (folder / 'made').write_text(sources)\n"
+
+
+def test_a_branch_that_moved_is_fetched_again_and_told(tmp_path: Path) -> None:
+    (tmp_path / "reference.py").write_text(FETCH)
+    hub = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=hub.serve_forever, daemon=True).start()
+    environment = {
+        **os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "VIBESERVE_CACHE": str(tmp_path / "cache"),
+    }  # fmt: skip
+
+    def made(**changes: str) -> list[str]:
+        command = [sys.executable, "-c", MADE, str(tmp_path)]
+        done = subprocess.run(
+            command, env=environment | changes, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout.splitlines()[-1]))
+
+    with closing(hub.socket):
+        hub.commit = "a" * 40  # type: ignore[attr-defined]
+        first = made()
+        assert first[:2] == [f"somebody/something@{'a' * 40}"] * 2
+        assert made() == first
+        hub.commit = "b" * 40  # type: ignore[attr-defined]
+        second = made()
+        assert second[:2] == [f"somebody/something@{'b' * 40}"] * 2
+        assert second[2] != first[2]
+        hub.shutdown()
+    assert made(HF_HUB_OFFLINE="1") == second

@@ -96,3 +96,19 @@ def test_latents_of_an_odd_size_are_drawn(known: dict, small: Path) -> None:
     with torch.inference_mode():
         found = known["generate"](model, "a fox", noise, SimpleNamespace(steps=1, guidance=2.0, width=36, height=28))
     assert found.shape == (28, 36, 3)
+
+
+def test_one_copy_of_the_matrices_computes_in_both_precisions(known: dict, small: Path) -> None:
+    noise = np.random.default_rng(1).standard_normal((16, 16, 16), dtype=np.float32)
+    plain = known["load"](small, "float32", "sdpa")
+    wide, given = (known["load"](small, dtype, "sdpa", 0) for dtype in ("float32", "bfloat16"))
+    own = {parameter.data_ptr() for parameter in wide.flow.parameters() if parameter.ndim == 2}
+    assert own == {parameter.data_ptr() for parameter in given.flow.parameters() if parameter.ndim == 2}
+    images = {}
+    for name, model, attention in (("plain", plain, "sdpa"), ("wide", wide, "sdpa"), ("eager", wide, "eager")):
+        known["attend"](model, attention)
+        with torch.inference_mode():
+            images[name] = known["generate"](model, "a heron in fog", noise, SETTINGS)
+    assert np.allclose(images["plain"], images["wide"], atol=1e-4)
+    assert np.allclose(images["wide"], images["eager"], atol=1e-4)
+    assert not np.array_equal(images["wide"], images["eager"])

@@ -43,16 +43,23 @@ def perturbed(auditor: Auditor, target: Target, draws: random.Random) -> Iterato
     shows in the logits.
     """
     with TemporaryDirectory(prefix="vibeserve-canary-") as place:
-        folder = Path(place) / "model"
         seed = draws.getrandbits(63)
-        for doubling in range(DOUBLINGS + 1):
-            write_copy(auditor.reference.folder, folder, seed, FIRST_STRENGTH * 2**doubling)
+        for folder, strength in doubled(Path(place)):
+            write_copy(auditor.reference.folder, folder, seed, strength)
             copy = Reference(folder, target)
             if _distance(auditor, copy, draws) >= FAR:
                 Path(place).chmod(0o755)
                 yield Auditor(copy, auditor.calibration, auditor.forbidden, auditor.depth)
                 return
         raise InfrastructureError(f"{auditor.reference.folder}: perturbed weights do not show in the model's logits")
+
+
+def doubled(place: Path) -> Iterator[tuple[Path, float]]:
+    """Folders for copies of growing strength, each in a place of its own; the one before is removed."""
+    for doubling in range(DOUBLINGS + 1):
+        folder = place / f"model-{doubling}"
+        yield folder, FIRST_STRENGTH * 2**doubling
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_copy(model: Path, into: Path, seed: int, strength: float) -> None:

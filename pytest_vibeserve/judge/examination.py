@@ -21,7 +21,11 @@ SCREENED_TOKENS = {"quick": 5_000, "full": 400_000}
 """Tokens of prompt and answer that one examination screens at most; beyond it, answers are drawn at random."""
 
 SCREENED_ANSWERS = {"quick": 16, "full": 160}
-"""Answers that one examination screens at least, however long their prompts are."""
+"""Answers that one examination screens at least, whatever the length of their prompts, up to `LONG`."""
+
+LONG = 8_192
+LONG_ANSWERS = {"quick": 8, "full": 40}
+"""As many at least where answers have contexts of more than `LONG` tokens on average: each takes seconds of a card."""
 
 SAMPLED_TOKENS = {"quick": 300, "full": 1_500}
 """Generated tokens of sampled answers that are compared with the distribution that was asked for."""
@@ -105,11 +109,12 @@ def _distribution(auditor: Auditor, answers: Sequence[Answer], draws: random.Ran
 
 
 def _affordable(answers: Sequence[Answer], draws: random.Random, depth: str) -> list[Answer]:
-    tokens = SCREENED_TOKENS[depth]
-    kept: list[Answer] = []
+    tokens, kept = SCREENED_TOKENS[depth], list[Answer]()
+    whole = sum(len(answer.request.prompt_ids) + answer.tokens for answer in answers)
+    least = (LONG_ANSWERS if whole > LONG * len(answers) else SCREENED_ANSWERS)[depth]
     for answer in draws.sample(list(answers), len(answers)):
         tokens -= len(answer.request.prompt_ids) + answer.tokens
-        if tokens < 0 and len(kept) >= SCREENED_ANSWERS[depth]:
+        if tokens < 0 and len(kept) >= least:
             break
         kept.append(answer)
     return kept

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from pytest_vibeserve.errors import InfrastructureError
 from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.canary import DOUBLINGS, FIRST_STRENGTH, write_copy
+from pytest_vibeserve.judge.canary import doubled, write_copy
 from pytest_vibeserve.modalities.conclusion import passed_over
 
 
@@ -18,9 +18,9 @@ from pytest_vibeserve.modalities.conclusion import passed_over
 def perturbed(model: Path, draws: random.Random, far: Callable[[Path], bool]) -> Iterator[Path]:
     """A folder with the copy, in the block; its strength is doubled until `far` says that it shows."""
     with TemporaryDirectory(prefix="vibeserve-canary-") as place:
-        folder, seed = Path(place) / "model", draws.getrandbits(63)
-        for doubling in range(DOUBLINGS + 1):
-            write_copy(model, folder, seed, FIRST_STRENGTH * 2**doubling)
+        seed = draws.getrandbits(63)
+        for folder, strength in doubled(Path(place)):
+            write_copy(model, folder, seed, strength)
             if far(folder):
                 Path(place).chmod(0o755)
                 yield folder

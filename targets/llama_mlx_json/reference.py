@@ -8,6 +8,8 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from safetensors.torch import save_file
@@ -28,10 +30,27 @@ TEMPLATE = (
 )
 CORPUS_BYTES_PER_FILE = 40_000
 
+_given: WeakValueDictionary[Path, Any] = WeakValueDictionary()
+
 
 def load(folder: Path, dtype: str, attention: str) -> torch.nn.Module:
-    """The model in evaluation mode: eight-bit weights as they stand, computing in `dtype`."""
-    model: torch.nn.Module = quantised.load(folder, getattr(torch, dtype), attention)
+    """The model in evaluation mode: eight-bit weights as they stand, computing in `dtype`.
+
+    Those of a large model stay packed, and all precisions share them.
+    """
+    precision = getattr(torch, dtype)
+    if not quantised.is_large(folder):
+        model: torch.nn.Module = quantised.load(folder, precision, attention)
+        return model
+    given = _given.get(folder)
+    if given is None:
+        given = _given[folder] = quantised.load(folder, torch.bfloat16, attention)
+    model = given
+    if dtype != "bfloat16":
+        model = quantised.twin(given, precision)
+        # Whoever keeps the twin keeps what it was made of, so that both are read once.
+        model.__dict__["given"] = given
+    model.set_attn_implementation(attention)
     return model
 
 

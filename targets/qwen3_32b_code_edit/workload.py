@@ -21,6 +21,9 @@ import torch
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import imported
+from pytest_vibeserve.placement import reference_device
+from pytest_vibeserve.target import Target
+from pytest_vibeserve.widening import is_large
 from pytest_vibeserve.workload import Request, Workload
 
 CODE_EDITS = "VIBESERVE_DATA_CODE_EDITS"
@@ -98,7 +101,7 @@ def _edited(answer: tuple[int, ...], draws: random.Random, ordinary: Sequence[in
 @torch.inference_mode()
 def _answers(requests: Sequence[Request], workload: Workload) -> list[tuple[int, ...]]:
     """What the model itself answers, greedily and in its own precision."""
-    model = _model(workload.target.folder, workload.vocabulary.model, workload.target.model.dtype)
+    model = _model(workload.target, workload.vocabulary.model)
     answers: list[tuple[int, ...]] = []
     for start in range(0, len(requests), AT_ONCE):
         part = requests[start : start + AT_ONCE]
@@ -114,11 +117,21 @@ def _answers(requests: Sequence[Request], workload: Workload) -> list[tuple[int,
     return answers
 
 
+def _model(target: Target, folder: Path) -> torch.nn.Module:
+    """The model where the reference computes; a large one is the reference's own, and is kept for as long as that."""
+    load = _loaded if is_large(folder) else _kept
+    return load(target.folder, folder, target.model.dtype).to(reference_device(target.hardware.backend))
+
+
 @cache
-def _model(target: Path, folder: Path, dtype: str) -> torch.nn.Module:
+def _kept(target: Path, folder: Path, dtype: str) -> torch.nn.Module:
+    return _loaded(target, folder, dtype)
+
+
+def _loaded(target: Path, folder: Path, dtype: str) -> torch.nn.Module:
     model = imported(target / "reference.py").load(folder, dtype, "sdpa")
     model.generation_config.eos_token_id = None
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model
 
 
 @cache

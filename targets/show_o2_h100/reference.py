@@ -5,6 +5,7 @@ No library has this model: `starter/` holds the architecture as published, and w
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import sys
@@ -12,13 +13,20 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from pytest_vibeserve.widening import is_large, widened
+
 STARTER = Path(__file__).resolve().parent / "starter"
+SHARED_BYTES = 10**9
+"""Weights of more bytes than this are held once for both precisions."""
+
+_given: WeakValueDictionary[Path, Any] = WeakValueDictionary()
 CORPUS_BYTES_PER_FILE = 20_000
 BEGIN, IMAGE, PAD = "<|im_start|>", "<|vision_start|>", "[PAD]"
 LONGEST_PROMPT = 290
@@ -47,10 +55,39 @@ def _painter() -> Any:
     return painter
 
 
-def load(folder: Path, dtype: str, attention: str) -> torch.nn.Module:
-    """The model in evaluation mode, computing in `dtype`; `eager` attention forms the matrix of weights."""
-    model: torch.nn.Module = _painter().Painter.load(folder, getattr(torch, dtype), attention == "eager")
+def load(folder: Path, dtype: str, attention: str, limit: int = SHARED_BYTES) -> torch.nn.Module:
+    """The model in evaluation mode, computing in `dtype`; `eager` attention forms the matrix of weights.
+
+    With more than `limit` bytes of weights float32 is computed from the bfloat16 ones, which both precisions share;
+    the decoder is small and is read in each.
+    """
+    if not is_large(folder, limit):
+        model: torch.nn.Module = _painter().Painter.load(folder, getattr(torch, dtype))
+    else:
+        given = _given.get(folder)
+        if given is None:
+            given = _given[folder] = _painter().Painter.load(folder, torch.bfloat16)
+        model = _wide(folder, given) if dtype == "float32" else given
+    attend(model, attention)
     return model
+
+
+def attend(model: torch.nn.Module, attention: str) -> None:
+    """Let a loaded model attend as `eager` attention does, or by torch's own."""
+    for module in model.modules():
+        if hasattr(module, "eager"):
+            module.eager = attention == "eager"
+
+
+def _wide(folder: Path, given: torch.nn.Module) -> torch.nn.Module:
+    """A twin of the model in bfloat16 that computes in float32, with the decoder as its file has it."""
+    twin = widened(given)
+    from vae import cut
+
+    twin.vae = copy.deepcopy(given.vae).float()
+    stored = load_file(folder / "vae.safetensors")
+    twin.vae.load_state_dict({name: cut(name, stored[name]).float() for name in twin.vae.state_dict()})
+    return twin
 
 
 def generate(model: Any, prompt: str, noise: np.ndarray, settings: Any) -> np.ndarray:
@@ -141,8 +178,6 @@ def assemble(folder: Path, flow: Path, words: Path, vae: Path) -> None:
 
 def _published(flow: Path) -> Mapping[str, torch.Tensor]:
     """All weights of a repository, in however many files."""
-    from safetensors.torch import load_file
-
     readers: dict[str, Callable[[Path], dict[str, torch.Tensor]]] = {
         "*.safetensors": load_file,
         "*.bin": lambda path: torch.load(path, map_location="cpu", weights_only=True),

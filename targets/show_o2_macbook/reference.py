@@ -14,4 +14,5 @@ assert _spec.loader is not None
 _module = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_module)
 
-load, generate, build, fetch = _module.load, _module.generate, _module.build, _module.fetch
+load, attend, generate = _module.load, _module.attend, _module.generate
+build, fetch = _module.build, _module.fetch

@@ -25,7 +25,10 @@ from pytest_vibeserve.report import write_atomically
 from pytest_vibeserve.weights import cache_root
 
 VERSION = 1
-IMAGES = 12
+IMAGES, FEW_IMAGES = 12, 5
+LARGE = 500_000_000
+"""Parameters from which on a calibration makes do with few images, each of which is drawn a dozen times over."""
+
 ROUNDING = {"png": 1 / 255**2 / 12, "npy": 1e-12}
 """Mean squared error of rounding to the format: what two computations that agree may still differ by."""
 
@@ -89,7 +92,7 @@ def _measured(reference: ImageReference, wire: ImageWire) -> ImageCalibration:
 
 def _errors(reference: ImageReference, wire: ImageWire, drawings: list[Drawing]) -> dict[str, Floats]:
     rows = []
-    for request in wire.fresh(random.Random(0), IMAGES):
+    for request in wire.fresh(random.Random(0), FEW_IMAGES if reference.numbers > LARGE else IMAGES):
         assert isinstance(request, ImageRequest)
         rows.append(reference.errors(request, drawings, reference.draw(request)))
     table = np.asarray(rows, dtype=np.float64).T

@@ -6,7 +6,11 @@ A target's `reference.py` gives
     generate(model, prompt: str, noise: float32 array, settings: Settings) -> float32 array [height, width, 3], 0 to 1
 
 where `settings` has `steps`, `guidance` (the scale: 1 is none), `width` and `height`, and the sampler adds no
-randomness of its own.
+randomness of its own.  With
+
+    attend(model, attention: str) -> None
+
+a loaded model attends by another implementation from then on, and is held once for each precision.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import numpy as np
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.modalities.image.wire import ImageRequest, Pixels, rounded
 from pytest_vibeserve.modalities.reference_file import functions
+from pytest_vibeserve.placement import Residence
 from pytest_vibeserve.reference import THREADED_PARAMETERS
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import QUANTISERS, Variant, applied, honest, worst_honest
@@ -89,13 +94,13 @@ class ImageReference:
 
     def __init__(self, folder: Path, target: Target) -> None:
         """Bind to a model folder; weights are read on first use, once for each precision and attention."""
-        self.folder, self.dtype, self.digest = folder, target.model.dtype, model_digest(folder)
+        self.folder, self.dtype, self.digest = folder, target.model.arithmetic, model_digest(folder)
         path = target.folder / "reference.py"
         known = functions(path)
         if missing := [name for name in ("load", "generate") if name not in known]:
             raise UsageError(f"{path}: an image target needs its function {missing[0]!r}")
-        self._load, self._generate = known["load"], known["generate"]
-        self._cuda = target.hardware.backend == "cuda"
+        self._load, self._generate, self._attend = known["load"], known["generate"], known.get("attend")
+        self._residence = Residence(target.hardware.backend)
         self._models: dict[tuple[str, str], Any] = {}
 
     def draw(self, request: ImageRequest, drawing: Drawing = PLAIN) -> Pixels:
@@ -126,12 +131,18 @@ class ImageReference:
         return [squared(self.draw(request, drawing), truth) for drawing in drawings]
 
     def _model(self, dtype: str, attention: str) -> Any:
-        if (dtype, attention) not in self._models:
-            import torch
+        self._residence.come()
+        key = (dtype, "" if self._attend else attention)
+        if key not in self._models:
+            self._models[key] = self._residence.admitted(self._load(self.folder, dtype, attention).eval())
+        if self._attend:
+            self._attend(self._models[key], attention)
+        return self._models[key]
 
-            device = "cuda" if self._cuda and torch.cuda.is_available() else "cpu"
-            self._models[dtype, attention] = self._load(self.folder, dtype, attention).eval().to(device)
-        return self._models[dtype, attention]
+    @property
+    def numbers(self) -> int:
+        """Parameters of the model, those shared by several precisions counted once."""
+        return sum(parameter.numel() for parameter in self._model("float32", "sdpa").parameters())
 
 
 def squared(one: Pixels, other: Pixels) -> float:

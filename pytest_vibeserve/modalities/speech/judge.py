@@ -22,7 +22,7 @@ from pytest_vibeserve.modalities.model_files import end_ids
 from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
-from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance, transcripts
+from pytest_vibeserve.modalities.speech.calibration import DATA, SpeechCalibration, calibrate, distance, transcripts
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.spoken import spoken
 from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
@@ -167,13 +167,17 @@ class SpeechJudge:
 
     def _worded(self, answers: Sequence[Answer], name: str) -> Check:
         """Word errors against the reference's own transcripts are no more than honest computation makes."""
+        limit = self.calibration.excess
+        if limit is None:
+            words = f"words of this audio do not tell honest from forbidden computation; {DATA} gives it speech"
+            return Check(name=f"{name}.wer", result="skip", detail=words)
         most = max(WORDED[self._bench.depth], len(answers) // 2)
         spoken = [answer for answer in answers if isinstance(answer.request, SpeechRequest)][:most]
         requests = [answer.request for answer in spoken if isinstance(answer.request, SpeechRequest)]
         truths = transcripts(self.reference, self._wire, requests, REFERENCE)
         floor = [transcripts(self.reference, self._wire, requests, variant) for variant in honest(self.reference.dtype)]
         texts = [answer.choices[0].text for answer in spoken]
-        found, limit = excess(truths, texts, floor), self.calibration.excess
+        found = excess(truths, texts, floor)
         said = found.said(limit)
         if said == "undecided" and self._bench.depth == "quick" and found.point < limit:
             said = "pass"

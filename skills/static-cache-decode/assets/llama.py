@@ -41,7 +41,11 @@ class Llama(nn.Module):
         if config.attention_bias or config.mlp_bias:
             raise ValueError("projections with biases are not written out here")
         packing = stated["quantization"]
-        given = dict(quantised.unpacked(dict(quantised.tensors(folder)), packing["bits"], packing["group_size"]))
+        stored = quantised.Stored(folder)
+
+        def given(name: str) -> torch.Tensor:
+            return quantised.unpacked_one(stored, name, packing["bits"], packing["group_size"], torch.bfloat16)
+
         self._layers = [f"model.layers.{number}." for number in range(config.num_hidden_layers)]
         self._heads, self._key_heads, self._size = (
             config.num_attention_heads,
@@ -59,10 +63,10 @@ class Llama(nn.Module):
                 "between": [f"{layer}post_attention_layernorm.weight"],
             }
             for name, sources in parts.items():
-                self._keep(layer + name, torch.cat([given[source] for source in sources]))
-        self._keep("words", given["model.embed_tokens.weight"])
-        self._keep("norm", given["model.norm.weight"])
-        self._keep("head", given["model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"])
+                self._keep(layer + name, torch.cat([given(source) for source in sources]))
+        self._keep("words", given("model.embed_tokens.weight"))
+        self._keep("norm", given("model.norm.weight"))
+        self._keep("head", given("model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"))
         rotary = LlamaRotaryEmbedding(config)
         angles = torch.arange(self._context)[:, None].float() * rotary.inv_freq.repeat(2)
         turns = torch.stack((angles.cos(), angles.sin())) * rotary.attention_scaling

@@ -59,12 +59,18 @@ class Layer:
 
 
 class Model:
-    """A Llama with `slots` caches of `context` positions; bfloat16 weights and products, float32 norms and softmax."""
+    """A Llama with `slots` caches of `context` positions; bfloat16 weights and products, float32 norms and softmax.
+
+    On a GPU where there is one.
+    """
 
     def __init__(self, folder: Path, slots: int, context: int) -> None:
-        """Read config.json and model.safetensors; KeyError when the checkpoint is not a Llama with its own head."""
+        """Read config.json and the weights; KeyError when the checkpoint is not a Llama with its own head."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        weights: dict[str, torch.Tensor] = {}
+        for path in sorted(folder.glob("model*.safetensors")):
+            weights |= load_file(path, self._device)
         eos = config["eos_token_id"]
         self.vocabulary: int = config["vocab_size"]
         self.context = min(context, config["max_position_embeddings"])
@@ -78,16 +84,17 @@ class Model:
         self._layers = [Layer(weights, index) for index in range(config["num_hidden_layers"])]
         self._norm = weights["model.norm.weight"]
         self._head = weights["lm_head.weight"]
-        self._cosine, self._sine = _rotation(config["rope_parameters"], self._head_dim, self.context)
+        turns = _rotation(config["rope_parameters"], self._head_dim, self.context)
+        self._cosine, self._sine = (one.to(self._device) for one in turns)
         shape = (len(self._layers), slots, self._kv_heads, self.context, self._head_dim)
-        self._keys = torch.zeros(shape, dtype=torch.bfloat16)
-        self._values = torch.zeros(shape, dtype=torch.bfloat16)
+        self._keys = torch.zeros(shape, dtype=torch.bfloat16, device=self._device)
+        self._values = torch.zeros(shape, dtype=torch.bfloat16, device=self._device)
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> Logits:
         """Feed the chunks and return float32 logits [rows, vocabulary], rows in the order of the chunks."""
         sys.audit("serving.begin", _phase(chunks), sum(len(chunk.tokens) for chunk in chunks))
-        rows = _Rows(chunks)
+        rows = _Rows(chunks, self._device)
         hidden = embedding(rows.tokens, self._embedding)
         for index, layer in enumerate(self._layers):
             query, key, value = layer.project(self._normed(hidden, layer.attention_norm))
@@ -95,7 +102,7 @@ class Model:
             hidden = hidden + layer.attended(attended)
             hidden = hidden + layer.mlp(self._normed(hidden, layer.mlp_norm))
         wanted = self._normed(hidden[rows.wanted], self._norm)
-        logits: Logits = self._logits(wanted).float().numpy()
+        logits: Logits = self._logits(wanted).float().cpu().numpy()
         sys.audit("serving.end")
         return logits
 
@@ -141,7 +148,7 @@ class Model:
                 queries.flatten(1, 2).unsqueeze(0),
                 keys[span.slot, :, :end].unsqueeze(0),
                 values[span.slot, :, :end].unsqueeze(0),
-                attn_mask=span.mask(queries.shape[1]),
+                attn_mask=span.mask(queries.shape[1]).to(self._device),
             )
             attended[span.rows] = seen.reshape(queries.shape).permute(2, 0, 1, 3)
         if rows.singles is not None:
@@ -188,8 +195,8 @@ class _Singles:
 class _Rows:
     """The tokens of a step, one row each, in the order of the chunks."""
 
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
-        """Lay the chunks out one after the other."""
+    def __init__(self, chunks: Sequence[Chunk], device: str) -> None:
+        """Lay the chunks out one after the other; tensors are on the device."""
         wanted: list[int] = []
         singles: list[int] = []
         self.spans: list[_Span] = []
@@ -203,20 +210,23 @@ class _Rows:
                 positions = slice(chunk.start, chunk.start + stop - row)
                 self.spans.append(_Span(slice(row, stop), chunk.slot, positions))
             row = stop
-        self.wanted = torch.tensor(wanted)
-        self.tokens = torch.tensor([token for chunk in chunks for token in chunk.tokens])
-        self.slots = torch.tensor([chunk.slot for chunk in chunks for _ in chunk.tokens])
-        self.positions = torch.tensor([chunk.start + place for chunk in chunks for place in range(len(chunk.tokens))])
-        self.singles = self._singles(torch.tensor(singles)) if singles else None
+        self._device = device
+        self.wanted = torch.tensor(wanted, device=device)
+        self.tokens = torch.tensor([token for chunk in chunks for token in chunk.tokens], device=device)
+        slots = torch.tensor([chunk.slot for chunk in chunks for _ in chunk.tokens])
+        positions = torch.tensor([chunk.start + place for chunk in chunks for place in range(len(chunk.tokens))])
+        self.slots, self.positions = slots.to(device), positions.to(device)
+        self.singles = self._singles(torch.tensor(singles), slots, positions) if singles else None
 
-    def _singles(self, rows: torch.Tensor) -> _Singles:
+    def _singles(self, rows: torch.Tensor, all_slots: torch.Tensor, positions: torch.Tensor) -> _Singles:
         """Put the chunks of one token on a range of slots, so that no cache is gathered; the gaps see one position."""
-        slots, reach = self.slots[rows], self.positions[rows]
+        slots, reach = all_slots[rows], positions[rows]
         first, last, end = int(slots.min()), int(slots.max()), int(reach.max()) + 1
         seen = torch.zeros(last - first + 1, dtype=torch.int64)
         seen[slots - first] = reach
         mask = torch.arange(end) <= seen.unsqueeze(1)
-        return _Singles(rows, slots - first, slice(first, last + 1), end, mask[:, None, None, :])
+        placed = (rows.to(self._device), (slots - first).to(self._device))
+        return _Singles(*placed, slice(first, last + 1), end, mask[:, None, None, :].to(self._device))
 
 
 def _rotation(rope: dict[str, Any], head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -19,6 +20,8 @@ from text import Vocabulary
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LARGEST_BODY = 16 * 1024 * 1024
+LONGEST = 8_192
+"""Tokens of prompt and answer together that are served, where the model knows so many places."""
 
 
 class Service:
@@ -26,7 +29,8 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         """Load the model; afterwards requests can be served."""
-        self._card: Card = read_card(folder)
+        card = read_card(folder)
+        self._card: Card = replace(card, context=min(card.context, LONGEST))
         self._vocabulary = Vocabulary(folder)
         self._chats = Chats(folder, self._card, self._vocabulary)
         self._events: dict[str, asyncio.Queue[Event]] = {}

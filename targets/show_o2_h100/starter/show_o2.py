@@ -38,7 +38,7 @@ class Showo2(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """What it computes in."""
-        return self.position_embedding.weight.dtype
+        return self.showo["model"]["norm"].weight.dtype
 
     def time(self, time: torch.Tensor) -> torch.Tensor:
         """Times [b] as vectors [b, hidden of the head]."""
@@ -47,7 +47,7 @@ class Showo2(nn.Module):
     def patches(self, latent: torch.Tensor) -> torch.Tensor:
         """A latent [b, channels, rows, columns] as the language model sees it: [b, patches, hidden]."""
         rows, columns = (size // self.shape.patch for size in latent.shape[2:])
-        meant = self.image_embedder_und(latent) + grid(self.position_embedding.weight, rows, columns)
+        meant = self.image_embedder_und(latent) + grid(self.position_embedding.weight.to(self.dtype), rows, columns)
         for layer in self.und_trans["layers"]:
             meant = layer(meant)
         return self.fusion_proj(torch.cat((meant, self.image_embedder_gen(latent)), -1))
