@@ -44,7 +44,7 @@ def measure(metric: str, block: Block) -> float:
 
     `output_throughput_p50` is the tokens/s of the median request.
 
-    A request that failed took for ever: it counts in no rate, and in a latency as infinite.
+    A request that failed took for ever: it counts in no rate, and as infinite in every latency that it should have had.
     """
     rates: dict[str, Callable[[], float]] = {
         "output_throughput": lambda: block.tokens / block.wall_s,
@@ -77,7 +77,10 @@ def percentile(ascending: Sequence[float], percent: float) -> float:
 def latencies(name: str, block: Block) -> Iterator[float]:
     """Seconds, one a request (one a gap for itl); an open loop counts from the scheduled time of sending.
 
-    `queueing` is the wait from the schedule to the sending.
+    `itl` has the gaps between the moments at which tokens came, however many came at one: a burst is one moment, as it
+    is for who reads it, so a stall before it shows; what a token costs on average is `tpot`.  vLLM's client counts the
+    gaps between events, which is the same but for events of one packet, whose gaps are zeros there.  `queueing` is the
+    wait from the schedule to the sending.
     """
     for answer in block.answers:
         if name not in WHOLE and not answer.is_streamed:
@@ -86,17 +89,30 @@ def latencies(name: str, block: Block) -> Iterator[float]:
 
 
 def _latency(name: str, answer: Answer, start: float) -> Sequence[float]:
-    if name == "queueing":
-        return (answer.sent_s - answer.scheduled_s,)
-    if answer.fault and name in ("ttft", "e2e_latency"):
-        return (inf,)
+    if answer.fault:
+        return (inf,) * _owed(name, answer)
     of: dict[str, Callable[[Answer, float], Sequence[float]]] = {
         "ttft": _ttft,
         "tpot": _tpot,
         "itl": _itl,
         "e2e_latency": lambda answer, start: (answer.done_s - start - (answer.asked_s - answer.sent_s),),
+        "queueing": lambda answer, start: (answer.sent_s - answer.scheduled_s,),
     }
     return of[name](answer, start)
+
+
+def _owed(name: str, answer: Answer) -> int:
+    """How many latencies of a name a failed answer should have had: of one token there is no gap and no mean of gaps.
+
+    An answer that might have ended early owes one gap, another one for each token that it was to have.
+    """
+    request = answer.request
+    later = request.n * request.max_tokens - 1
+    if name == "tpot":
+        return min(1, later)
+    if name == "itl":
+        return later if request.ignore_eos else min(1, later)
+    return 1
 
 
 def _speeds(block: Block) -> Iterator[float]:
@@ -109,7 +125,8 @@ def _speeds(block: Block) -> Iterator[float]:
 def _good(block: Block) -> int:
     """How many of the issued requests were answered whole and kept every latency of the block's SLO.
 
-    A request keeps `itl` when its longest gap does; one that has no such latency, a single token's tpot, keeps it.
+    A request keeps `itl` when its longest gap does, whatever the burst after it carries; one that has no such latency,
+    a single token's tpot, keeps it.
     """
     good = 0
     for answer in block.answers:
@@ -133,8 +150,5 @@ def _tpot(answer: Answer, start: float) -> Sequence[float]:
 
 
 def _itl(answer: Answer, start: float) -> Sequence[float]:
-    events = [event for event in answer.events if event.tokens]
-    gaps: list[float] = []
-    for before, event in pairwise(events):
-        gaps.extend([(event.at_s - before.at_s) / event.tokens] * event.tokens)
-    return gaps
+    moments = sorted({event.at_s for event in answer.events if event.tokens})
+    return [after - before for before, after in pairwise(moments)]
