@@ -13,7 +13,6 @@ from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.drafts import Draft, drawn, reworded, sent
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.load_generator import Traffic
-from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
 from pytest_vibeserve.workload import Request, shaping
@@ -90,7 +89,7 @@ class Runner:
     def _answered(self, draft: Draft, load: Load) -> _Sent:
         spared = tuple(r if self.logprobs else replace(r, logprobs=None) for r in draft.requests)
         # Without a limit of its own a rival that hangs would take the longest wait for every wave of requests.
-        longest = self._bench.target.limits.longest_wait_s + 2 * self.block_s if self._rival else DEADLINE_S
+        longest = self._bench.target.limits.longest_wait_s + 2 * self.block_s if self._rival else math.inf
         with self._blaming():
             traffic, answers = sent(self._bench, load, replace(draft, requests=spared), longest)
         self._client_s += traffic.health.cpu_s
@@ -98,7 +97,9 @@ class Runner:
         if self._rival and faults:
             told = f"{len(faults)} of {len(answers)} requests"
             raise InfrastructureError(f"the baseline {self._rival} failed {told}: {faults[0]}")
-        return _Sent(traffic, answers)
+        # What the client itself cut off was not issued, and is nobody's failure; other failures are beside it.
+        cut = {reply.id for reply in traffic.replies if reply.was_stopped}
+        return _Sent(traffic, tuple(answer for answer in answers if answer.request.id not in cut))
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:

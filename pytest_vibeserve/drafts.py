@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from pytest_vibeserve import session_turns, traces
 from pytest_vibeserve.bench import Bench
 from pytest_vibeserve.completions import Answer, answer
 from pytest_vibeserve.load_generator import Traffic
 from pytest_vibeserve.load_generator.arrivals import arrivals
-from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary, Workload
@@ -62,7 +62,7 @@ def _traced(bench: Bench, load: Load, seconds: float) -> Draft:
     return Draft(tuple(requests), tuple(arrival.at_s for arrival in found))
 
 
-def sent(bench: Bench, load: Load, draft: Draft, deadline_s: float = DEADLINE_S) -> tuple[Traffic, tuple[Answer, ...]]:
+def sent(bench: Bench, load: Load, draft: Draft, deadline_s: float = inf) -> tuple[Traffic, tuple[Answer, ...]]:
     """The traffic of a draft and its answers in the order of the requests; a closed loop ends at the deadline."""
     if draft.arrivals is not None:
         traffic = bench.send_on_schedule(draft.requests, draft.arrivals, load.most_in_flight)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import IO, Self, TypeVar
 
 from ..errors import InfrastructureError
 from .frames import Order, pack_order, unpack, unpack_traffic
-from .plan import DEADLINE_S, Plan, closed, opened
+from .plan import Plan, closed, opened
 from .traffic import Exchange, Reply, Traffic
 
 START_S = 60.0
@@ -94,22 +95,21 @@ class LoadGenerator:
         """The process id of the client."""
         return self._running().pid
 
-    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
+    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = inf) -> Traffic:
         """Finish all exchanges, `concurrency` at a time; each slot takes the next one when its last was answered.
 
-        A session, exchanges that come after one another, is one slot's from its first turn to its last.
+        A session, exchanges that come after one another, is one slot's from its first turn to its last.  The client
+        stops after `deadline_s`, or else when every request has had its timeout.
         """
         return self._traffic(closed(exchanges, concurrency, deadline_s))
 
-    def open(
-        self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = DEADLINE_S
-    ) -> Traffic:
+    def open(self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = inf) -> Traffic:
         """Send each exchange at its `at_s`, however many are still unanswered, or as soon as the cap leaves room."""
         return self._traffic(opened(exchanges, most_in_flight, deadline_s))
 
     def request(self, exchange: Exchange) -> Reply:
         """The reply to one exchange."""
-        return self.closed([exchange], 1, deadline_s=exchange.timeout_s + GRACE_S).replies[0]
+        return self.closed([exchange], 1).replies[0]
 
     def close(self) -> None:
         """End the process; may be called again."""
@@ -129,7 +129,7 @@ class LoadGenerator:
 
     def order(self, plan: Plan, start_s: float = 0.0) -> None:
         """Have a plan carried out from `start_s` on (monotonic clock, 0: at once); `collect` gives what came of it."""
-        fixed = (self._host, self._port, self._agent, plan.is_open, plan.concurrency, start_s, plan.deadline_s)
+        fixed = (self._host, self._port, self._agent, plan.is_open, plan.concurrency, start_s, plan.ends_s)
         self._closing_on_failure(lambda: self._send(pack_order(Order(*fixed, plan.exchanges))))
 
     def collect(self, timeout_s: float) -> Traffic:
@@ -138,7 +138,7 @@ class LoadGenerator:
 
     def _traffic(self, plan: Plan) -> Traffic:
         self.order(plan)
-        return self.collect(plan.deadline_s + GRACE_S)
+        return self.collect(plan.ends_s + GRACE_S)
 
     def _closing_on_failure(self, work: Callable[[], Result]) -> Result:
         try:

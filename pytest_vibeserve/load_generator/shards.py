@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from ..errors import UsageError
 from .generator import GRACE_S, LoadGenerator
-from .plan import DEADLINE_S, Plan, closed, opened
+from .plan import Plan, closed, opened
 from .traffic import ClientHealth, Exchange, Reply, Traffic
 
 MARGIN_S = 0.1
@@ -47,14 +48,12 @@ class ShardedLoadGenerator:
         """End the processes, whatever they are doing."""
         self._stack.close()
 
-    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
+    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = inf) -> Traffic:
         """Finish all exchanges, `concurrency` at a time over all processes."""
         plan = closed(exchanges, concurrency, deadline_s)
         return self._traffic(plan, self._shards[:concurrency])
 
-    def open(
-        self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = DEADLINE_S
-    ) -> Traffic:
+    def open(self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = inf) -> Traffic:
         """Send each exchange at its `at_s`; a cap is shared out among the processes."""
         plan = opened(exchanges, most_in_flight, deadline_s)
         return self._traffic(plan, self._shards[: most_in_flight or None])
@@ -65,7 +64,8 @@ class ShardedLoadGenerator:
         start_s = monotonic() + MARGIN_S + cost
         for shard, share in zip(shards, shares, strict=True):
             shard.order(share.plan, start_s)
-        return merged(shares, [shard.collect(plan.deadline_s + GRACE_S) for shard in shards])
+        found = [shard.collect(share.plan.ends_s + GRACE_S) for shard, share in zip(shards, shares, strict=True)]
+        return merged(shares, found)
 
 
 @dataclass(frozen=True, slots=True)
