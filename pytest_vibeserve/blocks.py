@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 from pytest_vibeserve.bench import Bench, client_bottleneck
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.drafts import Draft, drawn, reworded, sent
+from pytest_vibeserve.drafts import Draft, again, drawn, sent
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.load_generator import Traffic
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
-from pytest_vibeserve.workload import Request, shaping
+from pytest_vibeserve.workload import Request
 
 REPEATS = {"quick": 3, "full": 5}
 VOID_RETRIES = 2
@@ -34,6 +34,7 @@ class Runner:
         self.count = max(load.concurrency, 2)
         self.logprobs = True
         self._client_s = 0.0
+        self._drafts = 0
 
     def cpu_s(self) -> float | None:
         """CPU seconds that server, load generator and this process have used so far; None when they cannot be seen."""
@@ -64,15 +65,13 @@ class Runner:
         self._rest()
 
     def draft(self, count: int | None = None) -> Draft:
-        """A new draft of so many requests, or of as many as fill a block."""
-        return drawn(self._bench, self._load, count or self.count, self.block_s)
+        """A new draft of so many requests, or of as many as fill a block; of a trace, of its next window."""
+        self._drafts += 1
+        return drawn(self._bench, self._load, count or self.count, self.block_s, self._drafts - 1)
 
     def reworded(self, draft: Draft) -> Draft:
         """The same draft in fresh words; requests that are more than words and lengths are drawn anew."""
-        bench = self._bench
-        if shaping(bench.target) or any(type(request) is not Request for request in draft.requests):
-            return replace(draft, requests=tuple(bench.fresh(f"load {self._load.name}", len(draft.requests))))
-        return reworded(draft, bench.target, bench.vocabulary, bench.draws(f"words {self._load.name}"))
+        return again(self._bench, self._load, draft)
 
     def block(self, draft: Draft) -> Block:
         """One measured block; a client that was the bottleneck voids it, and other words are sent instead."""
@@ -83,7 +82,8 @@ class Runner:
             why = client_bottleneck(found.traffic) or ""
             if not why:
                 self._rest()
-                return Block(found.answers, found.traffic.wall_s, self._load.is_open, self._load.slo)
+                load = self._load
+                return Block(found.answers, found.traffic.wall_s, load.is_open, load.slo, draft.window)
         raise InfrastructureError(f"the load client was the bottleneck {1 + VOID_RETRIES} times: {why}")
 
     def _answered(self, draft: Draft, load: Load) -> _Sent:

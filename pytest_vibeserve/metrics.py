@@ -10,6 +10,7 @@ from math import ceil, floor, inf, isinf, nan
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.loads import LATENCY, SPEED, Slo
 from pytest_vibeserve.target import check_metric
+from pytest_vibeserve.trace_windows import Window
 
 MILLISECONDS = 1000.0
 WHOLE = ("e2e_latency", "queueing")
@@ -20,13 +21,15 @@ WHOLE = ("e2e_latency", "queueing")
 class Block:
     """The answers of one block of load and how long it took from the first send to the last byte (seconds).
 
-    Every request that was issued is here, the failed ones with their fault; `slo` is what each should have kept.
+    Every request that was issued is here, the failed ones with their fault; `slo` is what each should have kept, and
+    `window` the part of a trace that was replayed.
     """
 
     answers: tuple[Answer, ...]
     wall_s: float
     open_loop: bool = False
     slo: Slo = field(default_factory=Slo)
+    window: Window | None = None
 
     @property
     def has_failed(self) -> bool:
