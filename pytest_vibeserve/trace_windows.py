@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -43,14 +43,13 @@ def windows(arrivals: Sequence[Arrival], speedup: float = 1.0, seconds: float = 
 
 def prompts(
     arrivals: Sequence[Arrival], draw: Callable[[int], Sequence[int]], prefix: Sequence[int] = ()
-) -> list[tuple[int, ...]]:
+) -> Iterator[tuple[int, ...]]:
     """Fresh prompts, as token ids, of the trace's lengths that share what the trace's prompts share.
 
     `draw(n)` gives n random tokens; a block's name is given new tokens at each call of this function, so that no
     prompt of an earlier block of load comes again.  `prefix` begins every prompt, as the tokenizer's would.
     """
     contents: dict[int, Sequence[int]] = {}
-    found = []
     for arrival in arrivals:
         ids = list(prefix)
         for name in arrival.blocks:
@@ -59,5 +58,4 @@ def prompts(
             ids.extend(contents[name])
         lacking = arrival.input_tokens - len(ids)
         ids.extend(draw(lacking) if lacking > 0 else ())
-        found.append(tuple(ids[: arrival.input_tokens]))
-    return found
+        yield tuple(ids[: arrival.input_tokens])

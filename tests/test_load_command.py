@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from servers.stub import running, running_stub
+
+from pytest_vibeserve.traces import read_arrivals
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -86,7 +89,8 @@ def test_every_answer_that_goes_wrong_is_a_counted_failure_in_goodput() -> None:
     assert (level["issued"], level["failed"]) == (issued, len(WAYS))
     assert level["slo_attainment"] == pytest.approx(1 - len(WAYS) / issued)
     assert level["goodput"] == pytest.approx((issued - len(WAYS)) / level["wall_s"])
-    assert level["ttft"]["p99"] is None, "what failed took for ever"
+    for latency in ("ttft", "tpot", "itl", "e2e_latency", "queueing"):
+        assert (level[latency]["p99"], level[latency]["mean"]) == ("Infinity", "Infinity"), "what failed took for ever"
 
 
 @pytest.mark.slow
@@ -126,17 +130,147 @@ def test_several_processes_search_the_highest_rate_within_a_bound(url: str) -> N
         "4",
         "--tokens",
         "2",
+        "--probe-seconds",
+        "1 s",
         "--processes",
         "2",
     )
-    assert found["highest_rate"] == 10.0
-    assert [probe["held"] for probe in found["probes"]] == [True, True]
+    assert (found["highest_rate"], found["lowest_failed"]) == (10.0, None)
+    assert [(probe["held"], probe["issued"]) for probe in found["probes"]] == [(True, 5), (True, 10)]
+
+
+def test_a_server_that_falls_behind_a_rate_does_not_sustain_it() -> None:
+    with running_stub("--capacity", "40", "--itl", "0") as (_, port):
+        words = ("--find-rate", "100", "100", "--bound", "ttft_p99=30 s", "--probe-seconds", "1 s", "--tokens", "1")
+        done = called(f"http://127.0.0.1:{port}", *words)
+    (found,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (found["highest_rate"], found["lowest_failed"]) == (0.0, 100.0)
+    for probe in found["probes"]:
+        assert probe["issued"] == 100
+        assert probe["failed"] == 0
+        assert probe["kept_up"] < 0.8
+        assert not probe["held"]
+    assert "each probe lasts 1 s (--probe-seconds)" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_search_ends_near_what_the_server_can_do() -> None:
+    with running_stub("--capacity", "60", "--itl", "0") as (_, port):
+        words = ("--find-rate", "20", "200", "--bound", "ttft_p99=300 ms", "--probe-seconds", "4 s", "--tokens", "1")
+        (found,) = told(f"http://127.0.0.1:{port}", *words)
+    assert 25 <= found["highest_rate"] <= 75
+
+
+def test_a_rate_at_which_requests_failed_is_not_sustained_whatever_is_bounded() -> None:
+    with running((*FAULTY, "cut")) as (_, port):
+        words = ("--find-rate", "8", "8", "--bound", "queueing_p50=30 s", "--probe-seconds", "1 s", "--requests", "4")
+        (found,) = told(f"http://127.0.0.1:{port}", *words)
+    assert found["highest_rate"] == 0.0
+    assert [(probe["failed"], probe["held"]) for probe in found["probes"]] == [(4, False), (4, False)]
+
+
+def test_what_there_is_nothing_of_reads_null(url: str) -> None:
+    (level,) = told(url, "--concurrency", "1", "--requests", "2", "--tokens", "1")
+    assert level["itl"] == {"p50": None, "p90": None, "p95": None, "p99": None, "mean": None}
+
+
+def seen(port: int) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/log", timeout=30) as answer:
+        log: dict[str, Any] = json.loads(answer.read())
+    return log
+
+
+ROWS = (
+    {"timestamp": 1000, "input_length": 700, "output_length": 3, "hash_ids": [5, 6]},
+    {"timestamp": 1200, "input_length": 40, "output_length": 2, "hash_ids": [7]},
+    {"timestamp": 1400, "input_length": 600, "output_length": 4, "hash_ids": [5, 8]},
+    {"timestamp": 1600, "input_length": 9, "output_length": 1, "hash_ids": []},
+)
+
+
+def written(path: Path, rows: Sequence[object]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_trace_is_replayed_and_saved_as_it_was_sent(tmp_path: Path) -> None:
+    trace, saved = written(tmp_path / "trace.jsonl", ROWS), tmp_path / "saved.jsonl"
+    with running_stub() as (_, port):
+        (level,) = told(f"http://127.0.0.1:{port}", "--trace", trace, "--speedup", "2", "--save-trace", str(saved))
+        bodies = [json.loads(body) for body in seen(port)["bodies"]]
+    assert (level["trace"], level["issued"], level["failed"]) == ({"replayed": 4, "total": 4}, 4, 0)
+    assert [len(body["prompt"].split()) for body in bodies] == [700, 40, 600, 9]
+    assert [body["max_tokens"] for body in bodies] == [3, 2, 4, 1]
+    one, other = bodies[0]["prompt"].split(), bodies[2]["prompt"].split()
+    assert one[:512] == other[:512]
+    assert one[512:600] != other[512:600]
+    again = read_arrivals(saved)
+    recorded = read_arrivals(Path(trace))
+    kept = [(one.input_tokens, one.output_tokens, one.blocks) for one in recorded]
+    assert [(one.input_tokens, one.output_tokens, one.blocks) for one in again] == kept
+    assert again[0].at_s == 0
+    assert again[-1].at_s >= 0.29, "half as long as it was recorded"
+
+
+def test_only_so_many_of_a_trace_are_replayed_under_a_cap(tmp_path: Path) -> None:
+    trace = written(tmp_path / "trace.jsonl", [{**row, "timestamp": 0} for row in ROWS])
+    with running_stub("--ttft", "0.2") as (_, port):
+        (level,) = told(f"http://127.0.0.1:{port}", "--trace", trace, "--requests", "3", "--most-in-flight", "1")
+        assert seen(port)["most_waiting"] == 1
+    assert level["trace"] == {"replayed": 3, "total": 4}
+    assert level["queueing"]["p99"] >= 200
+
+
+TALK = [
+    {"from": "human", "value": "What is \"it\"?"}, {"from": "gpt", "value": "a" * 40},
+    {"from": "human", "value": "@text:0"}, {"from": "gpt", "value": "b"},
+    {"from": "human", "value": "And then?"}, {"from": "gpt", "value": "c" * 9},
+]  # fmt: skip
+
+
+def test_conversations_are_led_with_the_answers_that_the_server_gives(tmp_path: Path) -> None:
+    talk = written(
+        tmp_path / "talk.jsonl", [{"id": "x", "conversations": TALK}, {"id": "y", "conversations": TALK[:2]}]
+    )
+    saved = tmp_path / "saved.jsonl"
+    with running_stub("--itl", "0") as (_, port):
+        words = ("--trace", talk, "--chat", "--concurrency", "1", "--save-trace", str(saved))
+        (level,) = told(f"http://127.0.0.1:{port}/api/v1/", *words)
+        log = seen(port)
+    assert (level["issued"], level["failed"], level["saved"]) == (4, 0, 4)
+    assert all(head.startswith("POST /api/v1/chat/completions ") for head in log["requests"])
+    bodies = [json.loads(body) for body in log["bodies"]]
+    assert [body["max_tokens"] for body in bodies] == [10, 1, 3, 10]
+    assert [(said["role"], said["content"]) for said in bodies[2]["messages"]] == [
+        ("user", 'What is "it"?'), ("assistant", " a" * 10), ("user", " @text:0"), ("assistant", " a"),
+        ("user", "And then?"),
+    ]  # fmt: skip
+    lengths = [arrival.input_tokens for arrival in read_arrivals(saved)]
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+def test_turns_follow_one_another_in_sessions() -> None:
+    with running_stub("--itl", "0") as (_, port):
+        words = ("--turns", "3", "3", "--think", "10 ms", "--requests", "7", "--tokens", "2", "--chat")
+        (level,) = told(f"http://127.0.0.1:{port}", "--concurrency", "2", *words)
+        bodies = [json.loads(body) for body in seen(port)["bodies"]]
+    assert (level["issued"], level["failed"]) == (7, 0)
+    assert sorted(len(body["messages"]) for body in bodies) == [1, 1, 1, 3, 3, 5, 5]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be left to others")
+def test_clients_can_be_kept_on_cores_of_their_own(url: str) -> None:
+    (level,) = told(url, "--concurrency", "1", "--requests", "2", "--pin")
+    assert level["failed"] == 0
+    done = called(url, "--concurrency", "1", "--pin", "--processes", "4096")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert "--pin keeps 4096 of" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "no load is asked for: give --concurrency, --rate or --find-rate"),
+        ((), "no load is asked for: give --concurrency, --rate, --find-rate, --trace or --streams"),
         (("--rate", "-5"), "--rate takes numbers above 0, not '-5'"),
         (("--concurrency", "many"), "--concurrency takes numbers with commas between, not 'many'"),
         (("--slo", "ttft=200"), "--slo 'ttft=200' should be a number with its unit"),
@@ -150,7 +284,30 @@ def test_several_processes_search_the_highest_rate_within_a_bound(url: str) -> N
         (("--tokens", "-3", "--rate", "5"), "-3 is not in the range x>=1"),
         (("--timeout", "60", "--rate", "5"), "--timeout '60' should be a number with its unit"),
         (("--timeout", "0 s", "--rate", "5"), "--timeout '0 s' should be longer than nothing"),
-        (("--burstiness", "0", "--arrival", "gamma", "--rate", "5"), "burstiness of arrivals must be above 0, not 0"),
+        (
+            ("--burstiness", "0", "--arrival", "gamma", "--rate", "5"),
+            "burstiness of arrivals must be above 0 and finite",
+        ),
+        (("--burstiness", "inf", "--arrival", "gamma", "--rate", "5"), "must be above 0 and finite, not inf"),
+        (("--burstiness", "nan", "--arrival", "gamma", "--rate", "5"), "must be above 0 and finite, not nan"),
+        (("--burstiness", "2", "--rate", "5"), "--burstiness says nothing without --arrival gamma"),
+        (("--arrival", "gamma", "--concurrency", "5"), "--arrival says nothing without --rate or --find-rate"),
+        (("--concurrency", "1", "--find-rate", "5", "9"), "--find-rate says nothing without --bound"),
+        (("--rate", "5", "--bound", "ttft_p99=1 s"), "--bound says nothing without --find-rate"),
+        (("--find-rate", "9", "5", "--bound", "ttft_p99=1 s"), "needs 0 < LOW <= HIGH requests a second, not 9 5"),
+        (("--rate", "5", "--probe-seconds", "1 s"), "--probe-seconds says nothing without --find-rate"),
+        (("--rate", "5", "--speedup", "2"), "--speedup says nothing without --trace"),
+        (("--concurrency", "5", "--most-in-flight", "2"), "says nothing without --rate or --find-rate or --trace"),
+        (("--concurrency", "5", "--turns", "2", "3"), "turns follow one another as chats: add --chat"),
+        (("--concurrency", "5", "--turns", "3", "2", "--chat"), "takes the least and the most, not 3 2"),
+        (("--rate", "5", "--turns", "2", "3"), "--turns says nothing without --concurrency"),
+        (("--rate", "5", "--think", "1 s"), "--think says nothing without --turns or --trace"),
+        (("--trace", "nowhere.jsonl"), "there is no trace at nowhere.jsonl"),
+        (("--trace", "tests"), "tests cannot be read"),
+        (("--trace", "nowhere.jsonl", "--rate", "5"), "--trace cannot go with --rate: leave one of them out"),
+        (("--rate", "5,6", "--save-trace", "x"), "--save-trace keeps one level"),
+        (("--target", "tiny_llama", "--words", "3", "--rate", "5"), "--target cannot go with --words"),
+        (("--streams", "3"), "--streams says nothing without --target"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_a_usage_error(url: str, words: tuple[str, ...], message: str) -> None:
@@ -161,9 +318,44 @@ def test_a_wrong_option_is_one_line_and_a_usage_error(url: str, words: tuple[str
 
 
 @pytest.mark.parametrize(
-    "given", ["localhost:80", "https://localhost", "http://[::1", "http://localhost:99999", "file:///x"]
+    "given",
+    ["localhost:80", "https://localhost", "http://[::1", "http://localhost:99999", "file:///x"],
 )
 def test_what_is_no_url_says_so(given: str) -> None:
     done = called(given, "--rate", "1")
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     assert "is no URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/completions", "leave the route out, the command adds it"),
+        ("/api?key=1", "only what stands before /v1 may follow the port"),
+        ("/a b", "leave the route out"),
+    ],
+)
+def test_a_path_that_is_no_prefix_says_what_to_write(path: str, message: str) -> None:
+    done = called(f"http://localhost:80{path}", "--rate", "1")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "words", "message"),
+    [
+        (ROWS[0], ("--concurrency", "2"), "--concurrency does nothing here: the trace says when requests leave"),
+        (ROWS[0], ("--tokens", "2"), "--tokens does nothing here"),
+        (ROWS[0], ("--speedup", "nan"), "speed-up of a trace must be above 0 and finite"),
+        ({"conversations": TALK}, ("--chat",), "conversations need --concurrency"),
+        ({"conversations": TALK}, ("--concurrency", "2"), "conversations are chats: add --chat"),
+        ({"conversations": TALK}, ("--concurrency", "2", "--speedup", "2"), "--speedup does nothing here"),
+        ({"timestamp": 5}, (), "line 1: input_length is missing"),
+    ],
+)
+def test_a_trace_takes_the_options_of_its_shape(
+    tmp_path: Path, url: str, row: object, words: tuple[str, ...], message: str
+) -> None:
+    done = called(url, "--trace", written(tmp_path / "trace.jsonl", [row]), *words)
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert message in done.stderr

@@ -26,7 +26,7 @@ def test_prompts_are_fresh_and_share_what_the_trace_shares() -> None:
     assert first[: 1 + 2 * BLOCK_TOKENS] == second[: 1 + 2 * BLOCK_TOKENS]
     assert first[: 1 + BLOCK_TOKENS] == third[: 1 + BLOCK_TOKENS]
     assert first[1 + BLOCK_TOKENS :][:40] != third[1 + BLOCK_TOKENS :][:40]
-    assert prompts(arrivals, draw, prefix=(5,))[0] != first
+    assert next(prompts(arrivals, draw, prefix=(5,))) != first
 
 
 def test_windows_follow_one_another_and_each_begins_with_its_first_request() -> None:

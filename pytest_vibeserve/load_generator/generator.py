@@ -54,11 +54,18 @@ class LoadGenerator:
     """
 
     def __init__(
-        self, host: str, port: int, netns_pid: int | None = None, *, python: Sequence[str] = (sys.executable, "-I")
+        self,
+        host: str,
+        port: int,
+        netns_pid: int | None = None,
+        *,
+        python: Sequence[str] = (sys.executable, "-I"),
+        core: int | None = None,
     ) -> None:
-        """Talk to `host`:`port`; `python` is the command that starts the client's interpreter."""
+        """Talk to `host`:`port`; `python` starts the client's interpreter, which stays on `core` where one is given."""
         self._host, self._port = host, port
         self._netns_pid = netns_pid
+        self._core = core
         self._python = tuple(python)
         # One for all who talk to this server, so that accuracy and benchmark look alike; another at its next start.
         self._agent = AGENTS[(port + (netns_pid or 0)) % len(AGENTS)]
@@ -69,7 +76,8 @@ class LoadGenerator:
         """Start the process and wait until it takes orders."""
         package = Path(__file__).resolve().parent.parent / "__init__.py"
         namespace = "" if self._netns_pid is None else str(self._netns_pid)
-        command = [*self._python, "-c", BOOTSTRAP, str(os.getpid()), namespace, str(package)]
+        core = "" if self._core is None else str(self._core)
+        command = [*self._python, "-c", BOOTSTRAP, str(os.getpid()), namespace, core, str(package)]
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, cwd="/"

@@ -27,11 +27,14 @@ class ShardedLoadGenerator:
     All start at one moment of the monotonic clock, which processes of one machine share; times are merged by it.
     """
 
-    def __init__(self, host: str, port: int, netns_pid: int | None = None, *, processes: int) -> None:
-        """Talk to `host`:`port` from so many processes."""
+    def __init__(
+        self, host: str, port: int, netns_pid: int | None = None, *, processes: int, cores: Sequence[int] = ()
+    ) -> None:
+        """Talk to `host`:`port` from so many processes, each kept on one of `cores` where there are any."""
         if processes < 1:
             raise UsageError(f"a load generator needs at least 1 process, not {processes}")
-        self._shards = [LoadGenerator(host, port, netns_pid) for _ in range(processes)]
+        kept = [*cores, *[None] * processes][:processes]
+        self._shards = [LoadGenerator(host, port, netns_pid, core=core) for core in kept]
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
