@@ -33,7 +33,8 @@ def test_a_probe_lasts_well_beyond_the_bound(bound: str, stated: str, probe_s: f
 def test_a_search_says_how_long_it_may_take() -> None:
     words = search((1.0, 200.0), "ttft_p99=200 ms", "", 64).words
     assert "each probe lasts 10 s (--probe-seconds)" in words
-    assert words.endswith("at most 18 of them, about 20 min")
+    assert words.endswith("at most 26 of them, 8 min")
+    assert search((5.0, 5.0), "ttft_p99=200 ms", "", 64).words.endswith("at most 2 of them, 1 min")
 
 
 def answered(scheduled_s: float, done_s: float) -> Answer:

@@ -11,7 +11,7 @@ from pytest_vibeserve.load_command.answers import keeps_up
 from pytest_vibeserve.load_generator import Traffic, bottleneck, highest
 from pytest_vibeserve.metrics import MILLISECONDS, Block, measure
 
-RESOLUTION = 0.05
+RESOLUTION, TRIES = 0.05, 2
 LEAST_S, MOST_S, TIMES_THE_BOUND = 10.0, 60.0, 20.0
 """A probe lasts so many times the bound, within these seconds: a queue needs time to grow beyond it."""
 
@@ -38,13 +38,13 @@ class Search:
     def words(self) -> str:
         """How long the search may take, for who waits for it."""
         low, high = self.span
-        doublings = math.ceil(math.log2(max(1.0, high / low)))
-        halvings = math.ceil(math.log2(math.log(2) / math.log(1 + RESOLUTION)))
-        most = doublings + 1 + (2 * halvings + 1 if high > low else 1)
-        longest_s = most * max(self.probe_s, self.requests / low)
+        doublings = math.ceil(math.log2(high / low))
+        halvings = math.ceil(math.log2(math.log(2) / math.log(1 + RESOLUTION))) if high > low else 0
+        rates = [min(high, low * 2**number) for number in range(doublings + 1)] + [high] * halvings
+        longest_s = TRIES * sum(self.count(rate) / rate for rate in rates)
         return (
             f"each probe lasts {self.probe_s:g} s (--probe-seconds) and what its last answers take; "
-            f"the search takes at most {most} of them, about {max(1, math.ceil(longest_s / 60))} min"
+            f"the search takes at most {TRIES * len(rates)} of them, {math.ceil(longest_s / 60)} min"
         )
 
     def found(self, probe: Callable[[float, int], tuple[Traffic, Block]]) -> dict[str, object]:
