@@ -66,7 +66,7 @@ class Slo(BaseModel):
     ttft: Bound | None = Field(default=None, description='time to the first token, such as "200 ms"')
     tpot: Bound | None = Field(default=None, description='mean time of each further token, such as "50 ms"')
     itl: Bound | None = Field(
-        default=None, description='longest gap in the stream, however many tokens end it, such as "100 ms"'
+        default=None, description='longest gap between two events, whatever the later carries, such as "100 ms"'
     )
     e2e_latency: Bound | None = Field(default=None, description='time to the whole answer, such as "5 s"')
 

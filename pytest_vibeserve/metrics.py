@@ -80,10 +80,9 @@ def percentile(ascending: Sequence[float], percent: float) -> float:
 def latencies(name: str, block: Block) -> Iterator[float]:
     """Seconds, one a request (one a gap for itl); an open loop counts from the scheduled time of sending.
 
-    `itl` has the gaps between the moments at which tokens came, however many came at one: a burst is one moment, as it
-    is for who reads it, so a stall before it shows; what a token costs on average is `tpot`.  vLLM's client counts the
-    gaps between events, which is the same but for events of one packet, whose gaps are zeros there.  `queueing` is the
-    wait from the schedule to the sending.
+    `itl` has the gaps between events that carry tokens, as vLLM's client counts them: undivided however many tokens an
+    event carries, so a stall before a burst shows, and zero between events of one packet.  What a token costs on
+    average is `tpot`.  `queueing` is the wait from the schedule to the sending.
     """
     for answer in block.answers:
         if name not in WHOLE and not answer.is_streamed:
@@ -153,5 +152,5 @@ def _tpot(answer: Answer, start: float) -> Sequence[float]:
 
 
 def _itl(answer: Answer, start: float) -> Sequence[float]:
-    moments = sorted({event.at_s for event in answer.events if event.tokens})
-    return [after - before for before, after in pairwise(moments)]
+    times = (event.at_s for event in answer.events if event.tokens)
+    return [after - before for before, after in pairwise(times)]

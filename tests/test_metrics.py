@@ -66,9 +66,11 @@ def test_a_stall_shows_however_many_tokens_end_it() -> None:
     assert measure("slo_attainment", Block((stalled,), 1.0, slo=kept)) == 0.0
 
 
-def test_events_of_one_packet_are_one_moment() -> None:
+def test_events_of_one_packet_have_no_gap_between_them_and_the_stall_before_them_stays_whole() -> None:
     together = streamed((1.0, 1), (1.4, 1), (1.4, 1), (1.4, 2))
-    assert list(latencies("itl", Block((together,), 1.0))) == pytest.approx([0.4])
+    assert list(latencies("itl", Block((together,), 1.0))) == pytest.approx([0.4, 0, 0])
+    kept = Slo.model_validate({"itl": "200 ms"})
+    assert measure("slo_attainment", Block((together,), 1.0, slo=kept)) == 0.0
 
 
 @given(gaps)
