@@ -18,6 +18,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "probe_seconds": ("find_rate",),
     "find_rate": ("bound",),
     "most_in_flight": (*OPEN, "trace"),
+    "requests": ("concurrency", *OPEN, "trace"),
     "speedup": ("trace",),
     "turns": ("concurrency",),
     "think": ("turns", "trace"),
@@ -29,7 +30,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
 CLASHES: dict[str, tuple[str, ...]] = {
     "trace": ("rate", "find_rate", "arrival", "words", "turns", "target"),
     "target": ("words", "tokens", "chat", "model", "turns", "save_trace"),
-    "streams": ("rate", "find_rate", "requests"),
     "turns": OPEN,
 }
 """Options that say what others say already."""
