@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,7 +18,6 @@ from pytest_vibeserve.errors import CandidateFailure, Inconclusive
 from pytest_vibeserve.insight import Insight
 from pytest_vibeserve.integrity import idle_rate
 from pytest_vibeserve.load_generator import Exchange, LoadGenerator, Reply, Traffic, bottleneck
-from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.profiler import Observation
 from pytest_vibeserve.report import Ceiling, Check, Comparison, Distribution, Hint, Measurement
 from pytest_vibeserve.target import Target
@@ -102,11 +102,17 @@ class Contract:
         vocabulary = Vocabulary(model)
         return replace(self, model=model, vocabulary=vocabulary, wire=self.wire_of(self.target, vocabulary, model))
 
-    def allow(self) -> None:
-        """Inconclusive once the target's wall limit is spent."""
-        if time.monotonic() > self.deadline:
-            limit = self.target.limits.wall_s
-            raise Inconclusive(f"the {limit:g} s of limits.wall_s are spent before everything was asked")
+    def allow(self, longest_s: float = 0.0) -> float:
+        """Seconds left of the target's wall limit; Inconclusive where they are no more than what is needed."""
+        left_s = self.deadline - time.monotonic()
+        if left_s <= longest_s:
+            raise self.spent()
+        return left_s
+
+    def spent(self) -> Inconclusive:
+        """What is to be said when the wall limit is spent."""
+        limit = self.target.limits.wall_s
+        return Inconclusive(f"the {limit:g} s of limits.wall_s are spent before everything was asked")
 
 
 class Bench:
@@ -192,34 +198,41 @@ class Bench:
         replies = {reply.id: reply for reply in self.send(exchanges, concurrency).replies}
         return [replies[exchange.id] for exchange in exchanges]
 
-    def send_closed(self, requests: Sequence[Request], concurrency: int, deadline_s: float = DEADLINE_S) -> Traffic:
-        """Traffic of requests in a closed loop; what has no answer at the deadline has failed."""
+    def send_closed(self, requests: Sequence[Request], concurrency: int, deadline_s: float = inf) -> Traffic:
+        """Traffic of requests in a closed loop; the client stops at the deadline, or else when each had its time."""
         limit = self.target.limits.longest_wait_s
         wire = self.contract.wire
         return self.send([wire.exchange(request, limit) for request in requests], concurrency, deadline_s)
 
-    def send(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float = DEADLINE_S) -> Traffic:
+    def send(self, exchanges: Sequence[Exchange], concurrency: int, deadline_s: float = inf) -> Traffic:
         """Traffic of a closed loop."""
-        self.contract.allow()
-        return self.checked(self.generator.closed(list(exchanges), concurrency, deadline_s=deadline_s))
+        left_s = self.contract.allow()
+        ends_s = min(deadline_s, left_s)
+        found = self.checked(self.generator.closed(list(exchanges), concurrency, deadline_s=ends_s))
+        return self._complete(found) if ends_s == left_s else found
 
     def send_on_schedule(
         self, requests: Sequence[Request], arrivals: Iterable[float], most_in_flight: int = 0
     ) -> Traffic:
         """Traffic of an open loop; `arrivals` are seconds from its start, and 0 is no cap on those in flight."""
-        self.contract.allow()
+        times = list(arrivals)
+        left_s = self.contract.allow(max(times, default=0.0))
         limit = self.target.limits.longest_wait_s
-        return self.checked(
-            self.generator.open(
-                [self.contract.wire.exchange(r, limit, at) for r, at in zip(requests, arrivals, strict=True)],
-                most_in_flight=most_in_flight,
-            )
-        )
+        exchanges = [self.contract.wire.exchange(r, limit, at) for r, at in zip(requests, times, strict=True)]
+        found = self.generator.open(exchanges, most_in_flight=most_in_flight, deadline_s=left_s)
+        return self._complete(self.checked(found))
 
     def answers(self, requests: Sequence[Request], traffic: Traffic) -> list[Answer]:
         """The traffic's replies as answers, in the order of the requests."""
         replies = {reply.id: reply for reply in traffic.replies}
         return [self.contract.wire.answer(request, replies[request.id]) for request in requests]
+
+    def _complete(self, traffic: Traffic) -> Traffic:
+        """Traffic that had until the wall limit: Inconclusive where only that ended it, not the server's failures."""
+        ended = [reply for reply in traffic.replies if reply.error and not reply.cancelled]
+        if ended and all(reply.was_stopped for reply in ended):
+            raise self.contract.spent()
+        return traffic
 
     def checked(self, traffic: Traffic) -> Traffic:
         """The traffic; CandidateFailure where the server ended under it."""

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 from pytest_vibeserve.bench import Bench, client_bottleneck
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.drafts import Draft, drawn, reworded, sent
+from pytest_vibeserve.drafts import Draft, again, drawn, sent
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.load_generator import Traffic
-from pytest_vibeserve.load_generator.plan import DEADLINE_S
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block
-from pytest_vibeserve.workload import Request, shaping
+from pytest_vibeserve.workload import Request
 
 REPEATS = {"quick": 3, "full": 5}
 VOID_RETRIES = 2
@@ -35,6 +34,7 @@ class Runner:
         self.count = max(load.concurrency, 2)
         self.logprobs = True
         self._client_s = 0.0
+        self._drafts = 0
 
     def cpu_s(self) -> float | None:
         """CPU seconds that server, load generator and this process have used so far; None when they cannot be seen."""
@@ -65,15 +65,13 @@ class Runner:
         self._rest()
 
     def draft(self, count: int | None = None) -> Draft:
-        """A new draft of so many requests, or of as many as fill a block."""
-        return drawn(self._bench, self._load, count or self.count, self.block_s)
+        """A new draft of so many requests, or of as many as fill a block; of a trace, of its next window."""
+        self._drafts += 1
+        return drawn(self._bench, self._load, count or self.count, self.block_s, self._drafts - 1)
 
     def reworded(self, draft: Draft) -> Draft:
         """The same draft in fresh words; requests that are more than words and lengths are drawn anew."""
-        bench = self._bench
-        if shaping(bench.target) or any(type(request) is not Request for request in draft.requests):
-            return replace(draft, requests=tuple(bench.fresh(f"load {self._load.name}", len(draft.requests))))
-        return reworded(draft, bench.target, bench.vocabulary, bench.draws(f"words {self._load.name}"))
+        return again(self._bench, self._load, draft)
 
     def block(self, draft: Draft) -> Block:
         """One measured block; a client that was the bottleneck voids it, and other words are sent instead."""
@@ -84,13 +82,14 @@ class Runner:
             why = client_bottleneck(found.traffic) or ""
             if not why:
                 self._rest()
-                return Block(found.answers, found.traffic.wall_s, self._load.is_open, self._load.slo)
+                load = self._load
+                return Block(found.answers, found.traffic.wall_s, load.is_open, load.slo, draft.window)
         raise InfrastructureError(f"the load client was the bottleneck {1 + VOID_RETRIES} times: {why}")
 
     def _answered(self, draft: Draft, load: Load) -> _Sent:
         spared = tuple(r if self.logprobs else replace(r, logprobs=None) for r in draft.requests)
         # Without a limit of its own a rival that hangs would take the longest wait for every wave of requests.
-        longest = self._bench.target.limits.longest_wait_s + 2 * self.block_s if self._rival else DEADLINE_S
+        longest = self._bench.target.limits.longest_wait_s + 2 * self.block_s if self._rival else math.inf
         with self._blaming():
             traffic, answers = sent(self._bench, load, replace(draft, requests=spared), longest)
         self._client_s += traffic.health.cpu_s
@@ -98,7 +97,9 @@ class Runner:
         if self._rival and faults:
             told = f"{len(faults)} of {len(answers)} requests"
             raise InfrastructureError(f"the baseline {self._rival} failed {told}: {faults[0]}")
-        return _Sent(traffic, answers)
+        # What the client itself cut off was not issued, and is nobody's failure; other failures are beside it.
+        cut = {reply.id for reply in traffic.replies if reply.was_stopped}
+        return _Sent(traffic, tuple(answer for answer in answers if answer.request.id not in cut))
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:

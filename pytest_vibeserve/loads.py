@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -14,6 +15,17 @@ LATENCY = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?
 SPEED = re.compile(r"output_throughput_p(?P<percentile>\d\d?(?:\.\d+)?)")
 """A request's own output tokens per second of its end-to-end latency, at a percentile: `output_throughput_p50`."""
 UNDER_SLO = ("goodput", "slo_attainment")
+TAKES = {
+    "closed": ("concurrency",),
+    "constant": ("rate", "most_in_flight"),
+    "poisson": ("rate", "most_in_flight"),
+    "gamma": ("rate", "burstiness", "most_in_flight"),
+    "trace": ("trace", "speedup", "most_in_flight"),
+    "sessions": ("concurrency", "turns", "think"),
+    "streams": ("concurrency",),
+}
+"""What each arrival is shaped by; a field of another one would change nothing, and is refused."""
+
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _DURATION = re.compile(rf"\s*(\d+(?:\.\d+)?)\s*({'|'.join(UNITS)})\s*")
 
@@ -23,7 +35,10 @@ def seconds(stated: object) -> float:
     match = _DURATION.fullmatch(stated) if isinstance(stated, str) else None
     if match is None:
         raise ValueError('should be a number with its unit (us, ms, s or min), such as "200 ms"')
-    return float(match[1]) * UNITS[match[2]]
+    found = float(match[1]) * UNITS[match[2]]
+    if found == inf:
+        raise ValueError("should be shorter than for ever")
+    return found
 
 
 def _ascending(lengths: tuple[int, int]) -> tuple[int, int]:
@@ -50,7 +65,9 @@ class Slo(BaseModel):
 
     ttft: Bound | None = Field(default=None, description='time to the first token, such as "200 ms"')
     tpot: Bound | None = Field(default=None, description='mean time of each further token, such as "50 ms"')
-    itl: Bound | None = Field(default=None, description='longest gap between two tokens, such as "100 ms"')
+    itl: Bound | None = Field(
+        default=None, description='longest gap between two events, whatever the later carries, such as "100 ms"'
+    )
     e2e_latency: Bound | None = Field(default=None, description='time to the whole answer, such as "5 s"')
 
     @property
@@ -78,13 +95,17 @@ class Load(BaseModel):
         default=1.0, gt=0, allow_inf_nan=False, description="shape of gamma arrivals: 1 is Poisson, less is burstier"
     )
     most_in_flight: int = Field(default=0, ge=0, description="cap on an open loop; what waits is queueing; 0 is no cap")
-    trace: str = Field(default="", description="JSONL file of a trace, in the target's folder")
+    trace: str = Field(
+        default="",
+        description="JSONL file of a trace, in the target's folder; each block of load replays the next window of it, "
+        "of as many seconds as a block has, and after the last the first again",
+    )
     speedup: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="how much faster a trace is replayed")
     turns: Lengths = Field(default=(2, 4), description="[least, most] turns of a session")
     think: Duration = Field(default=0.0, description='pause between an answer and the next turn, such as "500 ms"')
     slo: Slo = Field(default=Slo(), description='latencies to keep, with units: slo = { ttft = "200 ms" }')
-    quick_s: float = Field(default=3.0, gt=0, description="seconds of load in a quick gate")
-    full_s: float = Field(default=10.0, gt=0, description="seconds of load in a full gate")
+    quick_s: float = Field(default=3.0, gt=0, allow_inf_nan=False, description="seconds of load in a quick gate")
+    full_s: float = Field(default=10.0, gt=0, allow_inf_nan=False, description="seconds of load in a full gate")
 
     @property
     def is_open(self) -> bool:
@@ -95,8 +116,13 @@ class Load(BaseModel):
     def _whole(self) -> Self:
         if self.arrival == "trace" and not self.trace:
             raise ValueError('arrival = "trace" needs `trace`, a JSONL file in the target\'s folder')
-        if self.trace and self.arrival != "trace":
-            raise ValueError(f'`trace` is given but arrival is "{self.arrival}"; write arrival = "trace"')
-        if self.burstiness != 1 and self.arrival != "gamma":
-            raise ValueError(f'`burstiness` is given but arrival is "{self.arrival}"; write arrival = "gamma"')
+        shaping = {field for fields in TAKES.values() for field in fields}
+        own = TAKES[self.arrival]
+        for field in type(self).model_fields:
+            if field in shaping & self.model_fields_set and field not in own:
+                takers = " or ".join(f'"{arrival}"' for arrival, fields in TAKES.items() if field in fields)
+                raise ValueError(
+                    f'`{field}` is given but arrival is "{self.arrival}", which takes {", ".join(own)}; '
+                    f"leave it out or write arrival = {takers}"
+                )
         return self

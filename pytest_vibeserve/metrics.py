@@ -10,6 +10,7 @@ from math import ceil, floor, inf, isinf, nan
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.loads import LATENCY, SPEED, Slo
 from pytest_vibeserve.target import check_metric
+from pytest_vibeserve.trace_windows import Window
 
 MILLISECONDS = 1000.0
 WHOLE = ("e2e_latency", "queueing")
@@ -20,13 +21,15 @@ WHOLE = ("e2e_latency", "queueing")
 class Block:
     """The answers of one block of load and how long it took from the first send to the last byte (seconds).
 
-    Every request that was issued is here, the failed ones with their fault; `slo` is what each should have kept.
+    Every request that was issued is here, the failed ones with their fault; `slo` is what each should have kept, and
+    `window` the part of a trace that was replayed.
     """
 
     answers: tuple[Answer, ...]
     wall_s: float
     open_loop: bool = False
     slo: Slo = field(default_factory=Slo)
+    window: Window | None = None
 
     @property
     def has_failed(self) -> bool:
@@ -44,7 +47,7 @@ def measure(metric: str, block: Block) -> float:
 
     `output_throughput_p50` is the tokens/s of the median request.
 
-    A request that failed took for ever: it counts in no rate, and in a latency as infinite.
+    A request that failed took for ever: it counts in no rate, and as infinite in every latency that it should have had.
     """
     rates: dict[str, Callable[[], float]] = {
         "output_throughput": lambda: block.tokens / block.wall_s,
@@ -77,7 +80,9 @@ def percentile(ascending: Sequence[float], percent: float) -> float:
 def latencies(name: str, block: Block) -> Iterator[float]:
     """Seconds, one a request (one a gap for itl); an open loop counts from the scheduled time of sending.
 
-    `queueing` is the wait from the schedule to the sending.
+    `itl` has the gaps between events that carry tokens, as vLLM's client counts them: undivided however many tokens an
+    event carries, so a stall before a burst shows, and zero between events of one packet.  What a token costs on
+    average is `tpot`.  `queueing` is the wait from the schedule to the sending.
     """
     for answer in block.answers:
         if name not in WHOLE and not answer.is_streamed:
@@ -86,17 +91,30 @@ def latencies(name: str, block: Block) -> Iterator[float]:
 
 
 def _latency(name: str, answer: Answer, start: float) -> Sequence[float]:
-    if name == "queueing":
-        return (answer.sent_s - answer.scheduled_s,)
-    if answer.fault and name in ("ttft", "e2e_latency"):
-        return (inf,)
+    if answer.fault:
+        return (inf,) * _owed(name, answer)
     of: dict[str, Callable[[Answer, float], Sequence[float]]] = {
         "ttft": _ttft,
         "tpot": _tpot,
         "itl": _itl,
         "e2e_latency": lambda answer, start: (answer.done_s - start - (answer.asked_s - answer.sent_s),),
+        "queueing": lambda answer, start: (answer.sent_s - answer.scheduled_s,),
     }
     return of[name](answer, start)
+
+
+def _owed(name: str, answer: Answer) -> int:
+    """How many latencies of a name a failed answer should have had: of one token there is no gap and no mean of gaps.
+
+    An answer that might have ended early owes one gap, another one for each token that it was to have.
+    """
+    request = answer.request
+    later = request.n * request.max_tokens - 1
+    if name == "tpot":
+        return min(1, later)
+    if name == "itl":
+        return later if request.ignore_eos else min(1, later)
+    return 1
 
 
 def _speeds(block: Block) -> Iterator[float]:
@@ -109,7 +127,8 @@ def _speeds(block: Block) -> Iterator[float]:
 def _good(block: Block) -> int:
     """How many of the issued requests were answered whole and kept every latency of the block's SLO.
 
-    A request keeps `itl` when its longest gap does; one that has no such latency, a single token's tpot, keeps it.
+    A request keeps `itl` when its longest gap does, whatever the burst after it carries; one that has no such latency,
+    a single token's tpot, keeps it.
     """
     good = 0
     for answer in block.answers:
@@ -133,8 +152,5 @@ def _tpot(answer: Answer, start: float) -> Sequence[float]:
 
 
 def _itl(answer: Answer, start: float) -> Sequence[float]:
-    events = [event for event in answer.events if event.tokens]
-    gaps: list[float] = []
-    for before, event in pairwise(events):
-        gaps.extend([(event.at_s - before.at_s) / event.tokens] * event.tokens)
-    return gaps
+    times = (event.at_s for event in answer.events if event.tokens)
+    return [after - before for before, after in pairwise(times)]

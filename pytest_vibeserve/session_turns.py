@@ -2,67 +2,71 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
-import orjson
-
-from pytest_vibeserve.completions import Answer, exchange
+from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.load_generator import Exchange
-from pytest_vibeserve.loads import Load
 from pytest_vibeserve.workload import Request
 
 Session = tuple[Request, ...]
-"""The turns of one session; each `prompt_ids` holds only what that turn adds."""
+"""The turns of one session; each holds only what that turn adds."""
 
 
-def grouped(requests: Sequence[Request], load: Load, context: int, draws: random.Random) -> list[Session]:
-    """Fresh requests as sessions of the load's number of turns, prompts as ids; none outgrows the context."""
+@runtime_checkable
+class Talk(Protocol):
+    """How requests whose prompts are tokens travel when one follows another, and say what they are told to."""
+
+    def turn(self, request: Request, before: Session, timeout_s: float) -> Exchange:
+        """The exchange of a turn; what the turns before it were answered stands there as the client's marks."""
+
+    def continued(self, request: Request, before: Sequence[Answer]) -> Request:
+        """The turn with the whole prompt that it sends after those answers."""
+
+    def room(self, request: Request) -> int:
+        """Tokens of context that the turn and its answer may take in the turns after it."""
+
+    def worded(self, request: Request, ids: Sequence[int]) -> Request:
+        """The request with a prompt of these tokens, as nearly as its form allows and no longer."""
+
+
+def grouped(
+    requests: Sequence[Request], counts: Iterator[int], context: int, room: Callable[[Request], int]
+) -> list[Session]:
+    """Fresh requests as sessions of so many turns, or fewer where another would outgrow the context; all streamed."""
     sessions: list[Session] = []
-    left = list(requests)
+    left = [replace(request, prompt_text="", stream=True, token_ids=True) for request in requests]
     while left:
-        turns: list[Request] = []
-        room = context
-        for _ in range(draws.randint(*load.turns)):
-            if not left or len(left[0].prompt_ids) + left[0].max_tokens > room:
-                break
-            turn = left.pop(0)
-            room -= len(turn.prompt_ids) + turn.max_tokens
-            # Only ids can be continued: text may be cut into other tokens once more follows it.
-            turns.append(replace(turn, prompt_text="", stream=True, token_ids=True))
-        sessions.append(tuple(turns) or (left.pop(0),))
+        turns, wanted = [left.pop(0)], next(counts, 1)
+        free = context - room(turns[0])
+        while len(turns) < wanted and left and room(left[0]) <= free:
+            free -= room(left[0])
+            turns.append(left.pop(0))
+        sessions.append(tuple(turns))
     return sessions
 
 
-def exchanges(sessions: Sequence[Session], think_s: float, timeout_s: float) -> list[Exchange]:
-    """The turns as exchanges that follow one another; the client puts each answer's ids into the next prompt."""
+def exchanges(sessions: Sequence[Session], talk: Talk, think_s: float, timeout_s: float) -> list[Exchange]:
+    """The turns as exchanges that follow one another; the client puts what was answered into the next one."""
     found: list[Exchange] = []
     for session in sessions:
-        said: list[int | str] = []
-        before: int | None = None
-        for turn in session:
-            plain = exchange(turn, timeout_s)
-            if before is not None:
-                said.append(f"@ids:{before}")
-            said.extend(turn.prompt_ids)
-            fields = orjson.loads(plain.body)
-            fields["prompt"] = said
-            found.append(replace(plain, body=orjson.dumps(fields), after=before, think_s=think_s))
-            before = turn.id
+        for number, turn in enumerate(session):
+            after = session[number - 1].id if number else None
+            plain = talk.turn(turn, session[:number], timeout_s)
+            found.append(replace(plain, after=after, think_s=think_s if number else 0.0))
     return found
 
 
-def asked(sessions: Sequence[Session], read: Callable[[Request], Answer]) -> list[Answer]:
+def asked(sessions: Sequence[Session], talk: Talk, read: Callable[[Request], Answer]) -> list[Answer]:
     """The answers in the order of the turns, each with the whole prompt that its turn really sent.
 
     `read` gives the answer to a request.  What follows a turn that failed was never sent, and is a fault of its own.
     """
     answers: list[Answer] = []
     for session in sessions:
-        said: tuple[int, ...] = ()
+        before: list[Answer] = []
         for turn in session:
-            found = read(replace(turn, prompt_ids=said + turn.prompt_ids))
-            answers.append(found)
-            said = found.request.prompt_ids + tuple(token for choice in found.choices[:1] for token in choice.ids)
+            before.append(read(talk.continued(turn, before)))
+        answers += before
     return answers

@@ -13,11 +13,13 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
 from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, SPEED, UNDER_SLO, Lengths
 from pytest_vibeserve.loads import Load as Load
+from pytest_vibeserve.traces import read_arrivals
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 TARGET_FILE = "target.toml"
+TOKENWISE, WITH_PROMPTS = ("sessions", "trace"), ("text", "chat-json")
 Scalar = bool | int | float | str
 
 
@@ -216,13 +218,16 @@ def _check(target: Target, path: Path) -> None:
     for objective in target.objective:
         try:
             load = target.load_named(objective.load)
-            if load.arrival == "streams" and not target.speech.streams:
-                raise UsageError(f"load {load.name} speaks streams, but speech.streams says that there are none")
             check_metric(objective.metric)
             if objective.metric in UNDER_SLO and not load.slo.bounds:
                 raise UsageError(f'{objective.metric} needs an slo at load {load.name}: slo = {{ ttft = "200 ms" }}')
         except UsageError as error:
             raise UsageError(f"{path}: objective: {error}") from None
+    for load in target.load:
+        try:
+            _check_load(target, load)
+        except UsageError as error:
+            raise UsageError(f"{path}: load {load.name}: {error}") from None
     names = [load.name for load in target.load]
     if len(set(names)) < len(names):
         raise UsageError(f"{path}: load: two loads have one name ({', '.join(names)}); give each its own")
@@ -231,6 +236,22 @@ def _check(target: Target, path: Path) -> None:
     longest = max(mix.prompt_tokens[1] + mix.output_tokens[1] for mix in target.mix)
     if longest > target.limits.context:
         raise UsageError(f"{path}: mix asks for up to {longest} tokens, but limits.context is {target.limits.context}")
+
+
+def _check_load(target: Target, load: Load) -> None:
+    """UsageError where the target's requests cannot arrive that way, or its trace cannot be replayed."""
+    if load.arrival in TOKENWISE and target.modality not in WITH_PROMPTS:
+        raise UsageError(
+            f'arrival = "{load.arrival}" is about tokens of prompts, which requests of modality {target.modality} have '
+            'not: write arrival = "closed" or "poisson"'
+        )
+    if load.arrival == "streams" and not (target.modality == "speech" and target.speech.streams):
+        raise UsageError(
+            'arrival = "streams" speaks audio streams, but speech.streams says that there are none: write '
+            'arrival = "closed", or [speech] with streams where modality is "speech"'
+        )
+    if load.arrival == "trace":
+        read_arrivals(target.folder / load.trace, target.limits.context)
 
 
 def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

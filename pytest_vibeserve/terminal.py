@@ -32,6 +32,7 @@ def lines(report: Report) -> Iterator[str]:
             yield f"{check.result:<10} {_check(check)}"
             if check.example:
                 yield f"           for example: {_plain(check.example)}"
+    yield from _replayed(report)
     for measurement in sorted(report.measurements, key=lambda m: not m.headline):
         yield f"{'headline' if measurement.headline else '':<10} {_measurement(measurement)}"
     audited = sum(int(check.statistic or 0) for check in report.verdict.checks if check.name.endswith(".count"))
@@ -45,6 +46,13 @@ def lines(report: Report) -> Iterator[str]:
     yield from _hints(report)
     yield f"seed       sha256 {report.seed.commitment[:16]}... was committed to before the run"
     yield f"again      {report.command}"
+
+
+def _replayed(report: Report) -> Iterator[str]:
+    """How much of each trace was replayed, which a reader of its numbers needs to know."""
+    for check in report.verdict.checks:
+        if check.name == "service.replayed":
+            yield f"replayed   {_plain(check.detail)}"
 
 
 def markdown(report: Report) -> str:

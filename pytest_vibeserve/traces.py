@@ -8,8 +8,9 @@ with `id` and `conversations`, a list of {"from": "human" or "gpt", "value": tex
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.report import write_atomically
 
 BLOCK_TOKENS = 512
+FIELDS = ("timestamp", "input_length", "output_length")
+DIGITS = 300
+"""Digits of a whole number beyond which it is read as infinite, and refused with its line and field."""
+
 ASKING, ANSWERING = ("human", "user"), ("gpt", "assistant", "chatgpt", "bing")
 
 
@@ -49,10 +54,21 @@ class Conversation:
     turns: tuple[Turn, ...]
 
 
-def read_arrivals(path: Path) -> tuple[Arrival, ...]:
-    """A trace in Mooncake's shape, in the order of time; UsageError names line and field of the first fault."""
+def read_trace(path: Path) -> tuple[Arrival, ...] | tuple[Conversation, ...]:
+    """A trace in the shape that its first object has; UsageError as the readers of each shape."""
+    _, first = next(_objects(path), ("", {}))
+    return read_conversations(path) if "conversations" in first else read_arrivals(path)
+
+
+def read_arrivals(path: Path, context: float = inf) -> tuple[Arrival, ...]:
+    """A trace in Mooncake's shape, in the order of time; UsageError names line and field of the first fault.
+
+    `context` is the most tokens, in and out, that one request may take.
+    """
     found = []
     for where, row in _objects(path):
+        if "conversations" in row:
+            raise UsageError(f"{where}: a conversation has no arrival; a trace needs {', '.join(FIELDS)}")
         at_ms = _number(row, "timestamp", where, float)
         tokens_in = _number(row, "input_length", where, int)
         tokens_out = _number(row, "output_length", where, int)
@@ -60,6 +76,9 @@ def read_arrivals(path: Path) -> tuple[Arrival, ...]:
             raise UsageError(f"{where}: input_length must be at least 1, not {tokens_in}")
         if tokens_out < 1:
             raise UsageError(f"{where}: output_length must be at least 1, not {tokens_out}")
+        if tokens_in + tokens_out > context:
+            asked = tokens_in + tokens_out
+            raise UsageError(f"{where}: input_length and output_length are {asked}, but limits.context is {context}")
         found.append(Arrival(at_ms / 1000, tokens_in, tokens_out, _blocks(row, tokens_in, where)))
     if not found:
         raise UsageError(f"{path} holds no request; write one JSON object a line")
@@ -108,54 +127,14 @@ def write_conversations(conversations: Iterable[Conversation], path: Path) -> No
     write_atomically(path, "".join(lines))
 
 
-def prompts(
-    arrivals: Sequence[Arrival], draw: Callable[[int], Sequence[int]], prefix: Sequence[int] = ()
-) -> list[tuple[int, ...]]:
-    """Fresh prompts, as token ids, of the trace's lengths that share what the trace's prompts share.
-
-    `draw(n)` gives n random tokens; a block's name is given new tokens at each call of this function, so that no
-    prompt of an earlier block of load comes again.  `prefix` begins every prompt, as the tokenizer's would.
-    """
-    contents: dict[int, Sequence[int]] = {}
-    found = []
-    for arrival in arrivals:
-        ids = list(prefix)
-        for name in arrival.blocks:
-            if name not in contents:
-                contents[name] = draw(BLOCK_TOKENS)
-            ids.extend(contents[name])
-        lacking = arrival.input_tokens - len(ids)
-        ids.extend(draw(lacking) if lacking > 0 else ())
-        found.append(tuple(ids[: arrival.input_tokens]))
-    return found
-
-
-def fitting(arrivals: Sequence[Arrival], context: int, speedup: float, seconds: float) -> tuple[Arrival, ...]:
-    """The trace's beginning, `speedup` times as fast and at most `seconds` long; UsageError where one cannot fit.
-
-    `context` is the most tokens, in and out, that the target serves.
-    """
-    if not speedup > 0:
-        raise UsageError(f"the speed-up of a trace must be above 0, not {speedup}")
-    start = arrivals[0].at_s
-    found = []
-    for number, arrival in enumerate(arrivals):
-        at_s = (arrival.at_s - start) / speedup
-        if at_s > seconds:
-            break
-        if arrival.input_tokens + arrival.output_tokens > context:
-            asked = arrival.input_tokens + arrival.output_tokens
-            raise UsageError(f"request {number + 1} of the trace takes {asked} tokens, but limits.context is {context}")
-        found.append(Arrival(at_s, arrival.input_tokens, arrival.output_tokens, arrival.blocks))
-    return tuple(found)
-
-
 def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object of a file with where it stands; blank lines are passed over."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UsageError(f"there is no trace at {path}; give the path of a JSONL file") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); give the path of a JSONL file") from None
     except UnicodeDecodeError as error:
         broken = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UsageError(f"{path}, line {broken}: not UTF-8: {error.reason}") from None
@@ -169,7 +148,7 @@ def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _entries(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
@@ -182,7 +161,7 @@ def _entries(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise UsageError(f"{where}: not JSON ({error.msg} at column {error.colno}): {line[:60]!r}") from None
     except RecursionError:
@@ -190,6 +169,11 @@ def _object(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UsageError(f"{where}: not an object but {line[:60]!r}")
     return row
+
+
+def _whole(digits: str) -> int | float:
+    """Python refuses to read thousands of digits, without a word of where they stand."""
+    return int(digits) if len(digits) <= DIGITS else float(digits)
 
 
 def _number(row: dict[str, Any], name: str, where: str, kind: type[int] | type[float]) -> Any:

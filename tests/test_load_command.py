@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
+from load_calls import ROOT, called, told
 from servers.stub import running, running_stub
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with running_stub() as (_, port):
         yield f"http://127.0.0.1:{port}"
-
-
-def called(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest_vibeserve.load_command", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-def told(*words: str) -> list[dict[str, Any]]:
-    done = called(*words)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_every_level_is_one_line_with_what_the_field_measures(url: str) -> None:
@@ -86,7 +73,8 @@ def test_every_answer_that_goes_wrong_is_a_counted_failure_in_goodput() -> None:
     assert (level["issued"], level["failed"]) == (issued, len(WAYS))
     assert level["slo_attainment"] == pytest.approx(1 - len(WAYS) / issued)
     assert level["goodput"] == pytest.approx((issued - len(WAYS)) / level["wall_s"])
-    assert level["ttft"]["p99"] is None, "what failed took for ever"
+    for latency in ("ttft", "tpot", "itl", "e2e_latency", "queueing"):
+        assert (level[latency]["p99"], level[latency]["mean"]) == ("Infinity", "Infinity"), "what failed took for ever"
 
 
 @pytest.mark.slow
@@ -126,17 +114,63 @@ def test_several_processes_search_the_highest_rate_within_a_bound(url: str) -> N
         "4",
         "--tokens",
         "2",
+        "--probe-seconds",
+        "1 s",
         "--processes",
         "2",
     )
-    assert found["highest_rate"] == 10.0
-    assert [probe["held"] for probe in found["probes"]] == [True, True]
+    assert (found["highest_rate"], found["lowest_failed"]) == (10.0, None)
+    assert [(probe["held"], probe["issued"]) for probe in found["probes"]] == [(True, 5), (True, 10)]
+
+
+def test_a_server_that_falls_behind_a_rate_does_not_sustain_it() -> None:
+    with running_stub("--capacity", "40", "--itl", "0") as (_, port):
+        words = ("--find-rate", "100", "100", "--bound", "ttft_p99=30 s", "--probe-seconds", "1 s", "--tokens", "1")
+        done = called(f"http://127.0.0.1:{port}", *words)
+    (found,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (found["highest_rate"], found["lowest_failed"]) == (0.0, 100.0)
+    for probe in found["probes"]:
+        assert probe["issued"] == 100
+        assert probe["failed"] == 0
+        assert probe["kept_up"] < 0.8
+        assert not probe["held"]
+    assert "each probe lasts 1 s (--probe-seconds)" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_search_ends_near_what_the_server_can_do() -> None:
+    with running_stub("--capacity", "60", "--itl", "0") as (_, port):
+        words = ("--find-rate", "20", "200", "--bound", "ttft_p99=300 ms", "--probe-seconds", "4 s", "--tokens", "1")
+        (found,) = told(f"http://127.0.0.1:{port}", *words)
+    assert 25 <= found["highest_rate"] <= 75
+
+
+def test_a_rate_at_which_requests_failed_is_not_sustained_whatever_is_bounded() -> None:
+    with running((*FAULTY, "cut")) as (_, port):
+        words = ("--find-rate", "8", "8", "--bound", "queueing_p50=30 s", "--probe-seconds", "1 s", "--requests", "4")
+        (found,) = told(f"http://127.0.0.1:{port}", *words)
+    assert found["highest_rate"] == 0.0
+    assert [(probe["failed"], probe["held"]) for probe in found["probes"]] == [(4, False), (4, False)]
+
+
+def test_what_there_is_nothing_of_reads_null(url: str) -> None:
+    (level,) = told(url, "--concurrency", "1", "--requests", "2", "--tokens", "1")
+    assert level["itl"] == {"p50": None, "p90": None, "p95": None, "p99": None, "mean": None}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be left to others")
+def test_clients_can_be_kept_on_cores_of_their_own(url: str) -> None:
+    (level,) = told(url, "--concurrency", "1", "--requests", "2", "--pin")
+    assert level["failed"] == 0
+    done = called(url, "--concurrency", "1", "--pin", "--processes", "4096")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert "--pin keeps 4096 of" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "no load is asked for: give --concurrency, --rate or --find-rate"),
+        ((), "no load is asked for: give --concurrency, --rate, --find-rate, --trace or --streams"),
         (("--rate", "-5"), "--rate takes numbers above 0, not '-5'"),
         (("--concurrency", "many"), "--concurrency takes numbers with commas between, not 'many'"),
         (("--slo", "ttft=200"), "--slo 'ttft=200' should be a number with its unit"),
@@ -150,7 +184,30 @@ def test_several_processes_search_the_highest_rate_within_a_bound(url: str) -> N
         (("--tokens", "-3", "--rate", "5"), "-3 is not in the range x>=1"),
         (("--timeout", "60", "--rate", "5"), "--timeout '60' should be a number with its unit"),
         (("--timeout", "0 s", "--rate", "5"), "--timeout '0 s' should be longer than nothing"),
-        (("--burstiness", "0", "--arrival", "gamma", "--rate", "5"), "burstiness of arrivals must be above 0, not 0"),
+        (
+            ("--burstiness", "0", "--arrival", "gamma", "--rate", "5"),
+            "burstiness of arrivals must be above 0 and finite",
+        ),
+        (("--burstiness", "inf", "--arrival", "gamma", "--rate", "5"), "must be above 0 and finite, not inf"),
+        (("--burstiness", "nan", "--arrival", "gamma", "--rate", "5"), "must be above 0 and finite, not nan"),
+        (("--burstiness", "2", "--rate", "5"), "--burstiness says nothing without --arrival gamma"),
+        (("--arrival", "gamma", "--concurrency", "5"), "--arrival says nothing without --rate or --find-rate"),
+        (("--concurrency", "1", "--find-rate", "5", "9"), "--find-rate says nothing without --bound"),
+        (("--rate", "5", "--bound", "ttft_p99=1 s"), "--bound says nothing without --find-rate"),
+        (("--find-rate", "9", "5", "--bound", "ttft_p99=1 s"), "needs 0 < LOW <= HIGH requests a second, not 9 5"),
+        (("--rate", "5", "--probe-seconds", "1 s"), "--probe-seconds says nothing without --find-rate"),
+        (("--rate", "5", "--speedup", "2"), "--speedup says nothing without --trace"),
+        (("--concurrency", "5", "--most-in-flight", "2"), "says nothing without --rate or --find-rate or --trace"),
+        (("--concurrency", "5", "--turns", "2", "3"), "turns follow one another as chats: add --chat"),
+        (("--concurrency", "5", "--turns", "3", "2", "--chat"), "takes the least and the most, not 3 2"),
+        (("--rate", "5", "--turns", "2", "3"), "--turns says nothing without --concurrency"),
+        (("--rate", "5", "--think", "1 s"), "--think says nothing without --turns or --trace"),
+        (("--trace", "nowhere.jsonl"), "there is no trace at nowhere.jsonl"),
+        (("--trace", "tests"), "tests cannot be read"),
+        (("--trace", "nowhere.jsonl", "--rate", "5"), "--trace cannot go with --rate: leave one of them out"),
+        (("--rate", "5,6", "--save-trace", "x"), "--save-trace keeps one level"),
+        (("--target", "tiny_llama", "--words", "3", "--rate", "5"), "--target cannot go with --words"),
+        (("--streams", "3"), "--streams says nothing without --target"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_a_usage_error(url: str, words: tuple[str, ...], message: str) -> None:
@@ -161,9 +218,24 @@ def test_a_wrong_option_is_one_line_and_a_usage_error(url: str, words: tuple[str
 
 
 @pytest.mark.parametrize(
-    "given", ["localhost:80", "https://localhost", "http://[::1", "http://localhost:99999", "file:///x"]
+    "given",
+    ["localhost:80", "https://localhost", "http://[::1", "http://localhost:99999", "file:///x"],
 )
 def test_what_is_no_url_says_so(given: str) -> None:
     done = called(given, "--rate", "1")
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     assert "is no URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/completions", "leave the route out, the command adds it"),
+        ("/api?key=1", "only what stands before /v1 may follow the port"),
+        ("/a b", "leave the route out"),
+    ],
+)
+def test_a_path_that_is_no_prefix_says_what_to_write(path: str, message: str) -> None:
+    done = called(f"http://localhost:80{path}", "--rate", "1")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert message in done.stderr

@@ -142,10 +142,19 @@ def test_a_dead_server_is_an_error_of_each_reply() -> None:
     assert {reply.error for reply in closed + opened} == {"connection failed: Connection refused"}
 
 
-def test_the_deadline_ends_what_was_sent_and_what_was_not(generator: LoadGenerator) -> None:
+def test_a_deadline_tells_what_was_not_answered_from_what_was_never_sent(generator: LoadGenerator) -> None:
     closed = generator.closed(gets("/never", 3), 1, deadline_s=0.3).replies
-    opened = generator.open([*gets("/never", 2, at_s=0.0), *gets("/never", 1, at_s=100.0)], deadline_s=0.3).replies
-    assert {reply.error for reply in closed + opened} == {"no answer within 0.3 s of the start"}
+    opened = generator.open(gets("/never", 2, at_s=0.0), deadline_s=0.3).replies
+    ended = "the client stopped 0.3 s after the start, before this was"
+    assert [reply.error for reply in closed] == [f"{ended} answered", f"{ended} sent", f"{ended} sent"]
+    assert [reply.error for reply in opened] == [f"{ended} answered"] * 2
+    assert all(reply.was_stopped for reply in closed + opened)
+
+
+def test_without_a_deadline_every_request_has_its_whole_timeout(generator: LoadGenerator) -> None:
+    replies = generator.closed(gets("/never", 9, timeout_s=0.2), 2).replies
+    assert [reply.error for reply in replies] == ["no answer within 0.2 s"] * 9
+    assert not any(reply.was_stopped for reply in replies)
 
 
 def test_a_traffic_of_nothing_is_nothing(generator: LoadGenerator) -> None:

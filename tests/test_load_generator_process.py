@@ -124,3 +124,11 @@ def test_a_namespace_that_cannot_be_entered_is_an_infrastructure_error() -> None
         LoadGenerator("127.0.0.1", 1, netns_pid=2**22 + 1),
     ):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process on a core")
+def test_a_client_stays_on_the_core_that_it_is_given(port: int) -> None:
+    allowed = os.sched_getaffinity(0)
+    with LoadGenerator("127.0.0.1", port, core=max(allowed)) as kept, LoadGenerator("127.0.0.1", port) as free:
+        assert os.sched_getaffinity(kept.pid) == {max(allowed)}
+        assert os.sched_getaffinity(free.pid) == allowed

@@ -58,8 +58,19 @@ def test_gaps_between_single_tokens_are_inter_token_latencies(between: list[floa
     assert found == pytest.approx(between)
 
 
-def test_a_burst_shares_its_gap_among_its_tokens() -> None:
-    assert list(latencies("itl", Block((streamed((1.0, 1), (1.4, 4)),), 1.0))) == pytest.approx([0.1] * 4)
+def test_a_stall_shows_however_many_tokens_end_it() -> None:
+    stalled = streamed((1.0, 1), (1.1, 1), (1.5, 4))
+    assert list(latencies("itl", Block((stalled,), 1.0))) == pytest.approx([0.1, 0.4])
+    assert of("tpot_p50", stalled) == pytest.approx(100)
+    kept = Slo.model_validate({"itl": "200 ms"})
+    assert measure("slo_attainment", Block((stalled,), 1.0, slo=kept)) == 0.0
+
+
+def test_events_of_one_packet_have_no_gap_between_them_and_the_stall_before_them_stays_whole() -> None:
+    together = streamed((1.0, 1), (1.4, 1), (1.4, 1), (1.4, 2))
+    assert list(latencies("itl", Block((together,), 1.0))) == pytest.approx([0.4, 0, 0])
+    kept = Slo.model_validate({"itl": "200 ms"})
+    assert measure("slo_attainment", Block((together,), 1.0, slo=kept)) == 0.0
 
 
 @given(gaps)
@@ -91,9 +102,11 @@ def test_an_unknown_metric_is_answered_with_the_nearest(name: str) -> None:
         of(name, streamed((0.1, 1)))
 
 
-def failed(sent: float = 0.0) -> Answer:
-    """A request that was issued and got no whole answer."""
-    return replace(streamed(sent=sent, done=sent + 1), fault="connection closed within the answer", choices=())
+def failed(sent: float = 0.0, tokens: int = 4, **fields: bool) -> Answer:
+    """A request of so many tokens that was issued and got no whole answer."""
+    asked = Request(id=0, prompt_ids=(0,), max_tokens=tokens, **fields)
+    blank = streamed(sent=sent, done=sent + 1)
+    return replace(blank, request=asked, fault="connection closed within the answer", choices=())
 
 
 SLO = Slo.model_validate({"ttft": "200 ms", "itl": "100 ms", "e2e_latency": "1 s"})
@@ -125,6 +138,23 @@ def test_a_failed_request_counts_in_no_rate_and_took_for_ever() -> None:
     assert of("ttft_p50", *answers) == pytest.approx(100)
     assert math.isinf(of("ttft_p99", *answers))
     assert math.isinf(of("e2e_latency_p50", failed(), failed()))
+
+
+@pytest.mark.parametrize("name", ["ttft", "tpot", "itl", "e2e_latency", "queueing"])
+def test_a_failed_request_is_infinite_in_every_latency_that_it_should_have_had(name: str) -> None:
+    answers = [streamed((0.1, 1), (0.2, 1), (0.3, 1), (0.4, 1)) for _ in range(20)]
+    assert math.isfinite(of(f"{name}_p99", *answers))
+    assert math.isinf(of(f"{name}_p99", *answers, failed()))
+
+
+def test_a_failed_request_owes_the_gaps_of_the_tokens_that_it_was_to_have() -> None:
+    def owed(name: str, answer: Answer) -> list[float]:
+        return list(latencies(name, Block((answer,), 1.0)))
+
+    assert owed("itl", failed(tokens=5)) == [math.inf] * 4
+    assert owed("itl", failed(tokens=5, ignore_eos=False)) == [math.inf]
+    assert owed("itl", failed(tokens=1)) == owed("tpot", failed(tokens=1)) == []
+    assert owed("tpot", failed(stream=False)) == []
 
 
 @settings(deadline=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,12 @@ from hypothesis import strategies as st
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.traces import (
-    BLOCK_TOKENS,
     Arrival,
     Conversation,
     Turn,
-    fitting,
-    prompts,
     read_arrivals,
     read_conversations,
+    read_trace,
     write_arrivals,
     write_conversations,
 )
@@ -61,6 +58,9 @@ def test_what_is_written_is_read_back(
         ({"timestamp": 1, "input_length": 3}, "line 2: output_length is missing"),
         ({**GOOD, "hash_ids": "46"}, "line 2: hash_ids must be a list"),
         ({**GOOD, "input_length": 512}, "line 2: hash_ids names 2 blocks of 512, input_length is 512"),
+        ({**GOOD, "hash_ids": [[]]}, "line 2: hash_ids must be a list"),
+        ('{"timestamp": 1, "input_length": %s}' % ("9" * 5000), "line 2: input_length must be a whole number, not inf"),
+        ('{"timestamp": %s}' % ("9" * 5000), "line 2: timestamp must be at least 0 and finite, not inf"),
         (
             '{"timestamp": NaN, "input_length": 3, "output_length": 3}',
             "line 2: timestamp must be at least 0 and finite",
@@ -75,6 +75,8 @@ def test_a_broken_line_is_named_with_its_field(tmp_path: Path, row: object, mess
 def test_files_that_are_no_trace_say_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no trace at"):
         read_arrivals(tmp_path / "missing.jsonl")
+    with pytest.raises(UsageError, match=r"cannot be read .*; give the path of a JSONL file"):
+        read_arrivals(tmp_path)
     with pytest.raises(UsageError, match="holds no request"):
         read_arrivals(lines(tmp_path / "empty.jsonl"))
     (tmp_path / "latin.jsonl").write_bytes(json.dumps(GOOD).encode() + b"\n\xff\n")
@@ -84,31 +86,6 @@ def test_files_that_are_no_trace_say_so(tmp_path: Path) -> None:
         (tmp_path / "deep.jsonl").write_text(opening + "[" * 200_000)
         with pytest.raises(UsageError, match="nested too deeply"):
             read_arrivals(tmp_path / "deep.jsonl")
-
-
-def test_prompts_are_fresh_and_share_what_the_trace_shares() -> None:
-    arrivals = (Arrival(0, 1030, 1, (1, 2)), Arrival(0, 1100, 1, (1, 2)), Arrival(0, 900, 1, (1, 3)), Arrival(0, 7, 1))
-    draws = random.Random(3)
-
-    def draw(count: int) -> list[int]:
-        return draws.choices(range(1000), k=count)
-
-    first, second, third, last = prompts(arrivals, draw, prefix=(5,))
-    assert [len(first), len(second), len(third), len(last)] == [1030, 1100, 900, 7]
-    assert {ids[0] for ids in (first, second, third, last)} == {5}
-    assert first[: 1 + 2 * BLOCK_TOKENS] == second[: 1 + 2 * BLOCK_TOKENS]
-    assert first[: 1 + BLOCK_TOKENS] == third[: 1 + BLOCK_TOKENS]
-    assert first[1 + BLOCK_TOKENS :][:40] != third[1 + BLOCK_TOKENS :][:40]
-    assert prompts(arrivals, draw, prefix=(5,))[0] != first
-
-
-def test_a_trace_is_cut_sped_up_and_begins_at_nothing() -> None:
-    arrivals = tuple(Arrival(10 + at, 10, 10) for at in range(10))
-    assert [arrival.at_s for arrival in fitting(arrivals, 20, 2.0, 2.0)] == [0, 0.5, 1, 1.5, 2]
-    with pytest.raises(UsageError, match=r"request 1 of the trace takes 20 tokens, but limits\.context is 19"):
-        fitting(arrivals, 19, 1.0, 2.0)
-    with pytest.raises(UsageError, match="above 0"):
-        fitting(arrivals, 20, 0.0, 2.0)
 
 
 def test_conversations_are_read_from_lines_and_from_one_array_and_written_back(tmp_path: Path) -> None:
@@ -140,3 +117,20 @@ def test_a_broken_conversation_is_named_with_its_field(tmp_path: Path, text: str
     (tmp_path / "talk.json").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_conversations(tmp_path / "talk.json")
+
+
+def test_a_request_that_a_context_cannot_hold_is_named(tmp_path: Path) -> None:
+    path = lines(tmp_path / "trace.jsonl", GOOD, {**GOOD, "output_length": 53})
+    assert len(read_arrivals(path, 7008)) == 2
+    with pytest.raises(
+        UsageError, match=r"line 2: input_length and output_length are 7008, but limits\.context is 7007"
+    ):
+        read_arrivals(path, 7007)
+
+
+def test_the_shape_of_a_trace_is_seen_from_its_first_object(tmp_path: Path) -> None:
+    talk = {"id": "a", "conversations": [{"from": "human", "value": "Hé"}, {"from": "gpt", "value": "Hi"}]}
+    assert read_trace(lines(tmp_path / "trace.jsonl", GOOD)) == read_arrivals(tmp_path / "trace.jsonl")
+    assert read_trace(lines(tmp_path / "talk.jsonl", talk)) == (Conversation("a", (Turn("Hé", "Hi"),)),)
+    with pytest.raises(UsageError, match="holds no request"):
+        read_trace(lines(tmp_path / "empty.jsonl"))

@@ -22,6 +22,8 @@ def traffic_checks(run: Run, target: Target) -> Iterator[Check]:
     yield service.goodput(run, limits)
     yield service.drained(run, limits)
     yield service.scheduled(run)
+    if run.load.arrival == "trace":
+        yield service.replayed(run)
     yield service.fair(run)
     yield streams.grouped(run, limits)
     yield streams.spread(run, limits)

@@ -114,6 +114,20 @@ def scheduled(run: Run) -> Check:
     )  # fmt: skip
 
 
+def replayed(run: Run) -> Check:
+    """How much of a trace the load was: what a short load leaves out is said, not judged."""
+    found = {block.window.first: block.window for block in run.blocks if block.window}
+    count, total = (
+        sum(len(window.arrivals) for window in found.values()),
+        max((w.total for w in found.values()), default=0),
+    )
+    return Check(
+        name="service.replayed", result="pass", statistic=count, threshold=total, unit="requests",
+        detail=f"{run.name}: {count} of {total} requests of {run.load.trace} were replayed, in {len(found)} windows, "
+        f"{run.load.speedup:g} times as fast",
+    )  # fmt: skip
+
+
 def fair(run: Run) -> Check:
     """Nobody starves in a closed loop: no request, and no half of them by length, waits many times its share."""
     streams = run.load.concurrency

@@ -3,13 +3,11 @@
 from .arrivals import arrivals, constant, gamma, poisson
 from .capacity import Capacity, Probe, highest
 from .generator import LoadGenerator
-from .plan import DEADLINE_S
 from .shards import ShardedLoadGenerator
 from .traffic import CANCELLED, ClientHealth, Exchange, Reply, Traffic, bottleneck
 
 __all__ = [
     "CANCELLED",
-    "DEADLINE_S",
     "Capacity",
     "ClientHealth",
     "Exchange",

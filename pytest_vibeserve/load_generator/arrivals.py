@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
-from math import log1p
+from math import inf, log1p
 from random import Random
 
 from ..errors import UsageError
@@ -29,8 +29,8 @@ def gamma(rate: float, count: int, burstiness: float, rng: Random) -> tuple[floa
     1/sqrt(burstiness).
     """
     _check(rate)
-    if not burstiness > 0:
-        raise UsageError(f"the burstiness of arrivals must be above 0, not {burstiness}")
+    if not 0 < burstiness < inf:
+        raise UsageError(f"the burstiness of arrivals must be above 0 and finite, not {burstiness}")
     return tuple(accumulate(rng.gammavariate(burstiness, 1 / (rate * burstiness)) for _ in range(count)))
 
 
@@ -46,5 +46,5 @@ def arrivals(kind: str, rate: float, count: int, rng: Random, burstiness: float 
 
 
 def _check(rate: float) -> None:
-    if not rate > 0:
-        raise UsageError(f"the rate of arrivals must be above 0 requests a second, not {rate}")
+    if not 0 < rate < inf:
+        raise UsageError(f"the rate of arrivals must be above 0 requests a second and finite, not {rate}")

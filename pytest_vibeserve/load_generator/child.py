@@ -24,8 +24,11 @@ PARENT_CHECK_S = 0.5
 
 
 def main() -> None:
-    """Serve the process named by the first argument, in the network namespace of the second ("" for the own one)."""
-    parent, namespace = int(sys.argv[1]), sys.argv[2]
+    """Serve the process named by the first argument, in the network namespace of the second and on the third's core.
+
+    "" is the own namespace, and any core.
+    """
+    parent, namespace, core = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     # An interrupt from the keyboard reaches both processes; only the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = os.dup(sys.stdout.fileno())
@@ -33,6 +36,8 @@ def main() -> None:
     try:
         if namespace:
             enter_network_namespace(int(namespace))
+        if core and sys.platform == "linux":
+            os.sched_setaffinity(0, {int(core)})
     except InfrastructureError as error:
         _write(output, pack_failure(str(error)))
         return

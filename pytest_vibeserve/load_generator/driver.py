@@ -13,7 +13,7 @@ from ..errors import InfrastructureError
 from .connection import Connection, Flight, Inbox
 from .follow_up import Spoken, filled, spoken
 from .http1 import ANSWER_LIMIT
-from .traffic import Exchange
+from .traffic import STOPPED, Exchange
 
 Compose = Callable[[Exchange, bytes], bytes]
 TURN_LOST = "not sent: the turn before it failed"
@@ -44,6 +44,7 @@ class Driver(ABC):
         self._loop.set_exception_handler(self._broke)
         self._left = len(flights)
         self._room = TRAFFIC_LIMIT
+        self._unsent = ""
         self._idle: list[Connection] = []
         self._connections: list[Connection] = []
         self._dials: set[asyncio.Task[None]] = set()
@@ -60,7 +61,7 @@ class Driver(ABC):
         if start_s:
             await asyncio.sleep(max(0.0, start_s - monotonic()))
         self.start = start_s or monotonic()
-        expiry = self._loop.call_later(deadline_s, self._expire, f"no answer within {deadline_s:g} s of the start")
+        expiry = self._loop.call_later(deadline_s, self._expire, f"{STOPPED} {deadline_s:g} s after the start")
         try:
             if self._left:
                 self._begin()
@@ -171,7 +172,7 @@ class Driver(ABC):
     def _end_session(self, flight: Flight | None, at: float) -> None:
         while flight is not None:
             flight.scheduled = flight.sent = at
-            flight.land(at, TURN_LOST)
+            flight.land(at, self._unsent or TURN_LOST)
             self._left -= 1
             flight = self._next_turn.pop(flight.exchange.id, None)
 
@@ -187,13 +188,15 @@ class Driver(ABC):
 
     def _expire(self, error: str) -> None:
         self._withhold()
+        self._unsent = f"{error}, before this was sent"
         for flight in self.flights:
             if not flight.landed:
+                told = f"{error}, before this was answered" if flight.sent else self._unsent
                 flight.sent = flight.sent or monotonic()
                 flight.scheduled = flight.scheduled or flight.sent
                 # Under a cap it was room that lacked, not the client's diligence.
                 flight.free = flight.sent if self._concurrency else 0.0
-                self._give_up(flight, error)
+                self._give_up(flight, told)
 
     async def _close(self) -> None:
         dials = list(self._dials)

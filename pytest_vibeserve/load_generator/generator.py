@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import IO, Self, TypeVar
 
 from ..errors import InfrastructureError
 from .frames import Order, pack_order, unpack, unpack_traffic
-from .plan import DEADLINE_S, Plan, closed, opened
+from .plan import Plan, closed, opened
 from .traffic import Exchange, Reply, Traffic
 
 START_S = 60.0
@@ -53,11 +54,18 @@ class LoadGenerator:
     """
 
     def __init__(
-        self, host: str, port: int, netns_pid: int | None = None, *, python: Sequence[str] = (sys.executable, "-I")
+        self,
+        host: str,
+        port: int,
+        netns_pid: int | None = None,
+        *,
+        python: Sequence[str] = (sys.executable, "-I"),
+        core: int | None = None,
     ) -> None:
-        """Talk to `host`:`port`; `python` is the command that starts the client's interpreter."""
+        """Talk to `host`:`port`; `python` starts the client's interpreter, which stays on `core` where one is given."""
         self._host, self._port = host, port
         self._netns_pid = netns_pid
+        self._core = core
         self._python = tuple(python)
         # One for all who talk to this server, so that accuracy and benchmark look alike; another at its next start.
         self._agent = AGENTS[(port + (netns_pid or 0)) % len(AGENTS)]
@@ -68,7 +76,8 @@ class LoadGenerator:
         """Start the process and wait until it takes orders."""
         package = Path(__file__).resolve().parent.parent / "__init__.py"
         namespace = "" if self._netns_pid is None else str(self._netns_pid)
-        command = [*self._python, "-c", BOOTSTRAP, str(os.getpid()), namespace, str(package)]
+        core = "" if self._core is None else str(self._core)
+        command = [*self._python, "-c", BOOTSTRAP, str(os.getpid()), namespace, core, str(package)]
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0, cwd="/"
@@ -94,22 +103,21 @@ class LoadGenerator:
         """The process id of the client."""
         return self._running().pid
 
-    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
+    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = inf) -> Traffic:
         """Finish all exchanges, `concurrency` at a time; each slot takes the next one when its last was answered.
 
-        A session, exchanges that come after one another, is one slot's from its first turn to its last.
+        A session, exchanges that come after one another, is one slot's from its first turn to its last.  The client
+        stops after `deadline_s`, or else when every request has had its timeout.
         """
         return self._traffic(closed(exchanges, concurrency, deadline_s))
 
-    def open(
-        self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = DEADLINE_S
-    ) -> Traffic:
+    def open(self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = inf) -> Traffic:
         """Send each exchange at its `at_s`, however many are still unanswered, or as soon as the cap leaves room."""
         return self._traffic(opened(exchanges, most_in_flight, deadline_s))
 
     def request(self, exchange: Exchange) -> Reply:
         """The reply to one exchange."""
-        return self.closed([exchange], 1, deadline_s=exchange.timeout_s + GRACE_S).replies[0]
+        return self.closed([exchange], 1).replies[0]
 
     def close(self) -> None:
         """End the process; may be called again."""
@@ -129,7 +137,7 @@ class LoadGenerator:
 
     def order(self, plan: Plan, start_s: float = 0.0) -> None:
         """Have a plan carried out from `start_s` on (monotonic clock, 0: at once); `collect` gives what came of it."""
-        fixed = (self._host, self._port, self._agent, plan.is_open, plan.concurrency, start_s, plan.deadline_s)
+        fixed = (self._host, self._port, self._agent, plan.is_open, plan.concurrency, start_s, plan.ends_s)
         self._closing_on_failure(lambda: self._send(pack_order(Order(*fixed, plan.exchanges))))
 
     def collect(self, timeout_s: float) -> Traffic:
@@ -138,7 +146,7 @@ class LoadGenerator:
 
     def _traffic(self, plan: Plan) -> Traffic:
         self.order(plan)
-        return self.collect(plan.deadline_s + GRACE_S)
+        return self.collect(plan.ends_s + GRACE_S)
 
     def _closing_on_failure(self, work: Callable[[], Result]) -> Result:
         try:

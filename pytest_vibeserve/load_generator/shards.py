@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from ..errors import UsageError
 from .generator import GRACE_S, LoadGenerator
-from .plan import DEADLINE_S, Plan, closed, opened
+from .plan import Plan, closed, opened
 from .traffic import ClientHealth, Exchange, Reply, Traffic
 
 MARGIN_S = 0.1
@@ -26,11 +27,14 @@ class ShardedLoadGenerator:
     All start at one moment of the monotonic clock, which processes of one machine share; times are merged by it.
     """
 
-    def __init__(self, host: str, port: int, netns_pid: int | None = None, *, processes: int) -> None:
-        """Talk to `host`:`port` from so many processes."""
+    def __init__(
+        self, host: str, port: int, netns_pid: int | None = None, *, processes: int, cores: Sequence[int] = ()
+    ) -> None:
+        """Talk to `host`:`port` from so many processes, each kept on one of `cores` where there are any."""
         if processes < 1:
             raise UsageError(f"a load generator needs at least 1 process, not {processes}")
-        self._shards = [LoadGenerator(host, port, netns_pid) for _ in range(processes)]
+        kept = [*cores, *[None] * processes][:processes]
+        self._shards = [LoadGenerator(host, port, netns_pid, core=core) for core in kept]
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -47,14 +51,12 @@ class ShardedLoadGenerator:
         """End the processes, whatever they are doing."""
         self._stack.close()
 
-    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = DEADLINE_S) -> Traffic:
+    def closed(self, exchanges: Sequence[Exchange], concurrency: int, *, deadline_s: float = inf) -> Traffic:
         """Finish all exchanges, `concurrency` at a time over all processes."""
         plan = closed(exchanges, concurrency, deadline_s)
         return self._traffic(plan, self._shards[:concurrency])
 
-    def open(
-        self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = DEADLINE_S
-    ) -> Traffic:
+    def open(self, exchanges: Sequence[Exchange], *, most_in_flight: int = 0, deadline_s: float = inf) -> Traffic:
         """Send each exchange at its `at_s`; a cap is shared out among the processes."""
         plan = opened(exchanges, most_in_flight, deadline_s)
         return self._traffic(plan, self._shards[: most_in_flight or None])
@@ -65,7 +67,8 @@ class ShardedLoadGenerator:
         start_s = monotonic() + MARGIN_S + cost
         for shard, share in zip(shards, shares, strict=True):
             shard.order(share.plan, start_s)
-        return merged(shares, [shard.collect(plan.deadline_s + GRACE_S) for shard in shards])
+        found = [shard.collect(share.plan.ends_s + GRACE_S) for shard, share in zip(shards, shares, strict=True)]
+        return merged(shares, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 CANCELLED = "cancelled"
 """The `Reply.error` of a request that the client itself closed early, as its exchange asked."""
 
+STOPPED = "the client stopped"
+"""How the `Reply.error` of a request begins that the client's deadline cut off, unsent or unanswered."""
+
 LOOP_LAG_LIMIT_S = 0.020
 SEND_DELAY_LIMIT_S = 0.050
 CPU_SHARE_LIMIT = 0.95
@@ -59,6 +62,11 @@ class Reply:
     def cancelled(self) -> bool:
         """Whether the client closed the connection early because its exchange asked for that."""
         return self.error == CANCELLED
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the client's own deadline ended it before its timeout: that is no failure of the server's."""
+        return self.error.startswith(STOPPED)
 
     def header(self, name: str) -> str:
         """The first value of a header, "" where it is absent."""

@@ -1,8 +1,9 @@
 """A loopback HTTP/1.1 server with known delays and known faults; prints its port, and tells under /log what it saw.
 
-    stub.py [--host 127.0.0.1] [--port 0] [--ttft 0.02] [--itl 0.005]
+    stub.py [--host 127.0.0.1] [--port 0] [--ttft 0.02] [--itl 0.005] [--capacity 0]
 
-POST /v1/completions streams `max_tokens` server-sent events, token k due ttft + k * itl after the request came.
+POST /v1/completions, as every path that ends so, streams `max_tokens` server-sent events, token k due ttft + k * itl
+after the request came, or after its turn where no more than `capacity` requests a second are begun.
 Every other behaviour has a path of its own, listed in `Stub.routes`.
 """
 
@@ -59,8 +60,8 @@ def running_stub(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
 class Seen:
     """What all connections of one stub saw."""
 
-    def __init__(self, ttft: float, itl: float) -> None:
-        self.ttft, self.itl = ttft, itl
+    def __init__(self, ttft: float, itl: float, capacity: float = 0.0) -> None:
+        self.ttft, self.itl, self.capacity, self.free = ttft, itl, capacity, 0.0
         self.connections = self.waiting = self.most_waiting = self.abandoned = 0
         self.requests: list[str] = []
         self.bodies: list[str] = []
@@ -131,7 +132,7 @@ class Stub(asyncio.Protocol):
             self.seen.waiting += 1
             self.seen.most_waiting = max(self.seen.most_waiting, self.seen.waiting)
             self.busy = True
-        if path == "/v1/completions":
+        if path.endswith("/completions"):
             self.stream(json.loads(body))
         else:
             self.routes[path]()
@@ -181,9 +182,11 @@ class Stub(asyncio.Protocol):
             self.seen.together.clear()
 
     def stream(self, request: dict[str, object]) -> None:
-        due = monotonic() + self.seen.ttft
+        begun = max(monotonic(), self.seen.free)
+        self.seen.free = begun + (1 / self.seen.capacity if self.seen.capacity else 0.0)
+        due = begun + self.seen.ttft
         tokens = int(str(request["max_tokens"]))
-        self.loop.call_later(self.seen.ttft, self.send_tokens, str(request.get("user", "")), due, 0, tokens)
+        self.loop.call_later(due - monotonic(), self.send_tokens, str(request.get("user", "")), due, 0, tokens)
 
     def send_tokens(self, user: str, due: float, sent: int, tokens: int) -> None:
         """Send token number `sent`, or all of them when no delay is asked for."""
@@ -205,7 +208,7 @@ class Stub(asyncio.Protocol):
 
 
 async def serve(options: argparse.Namespace) -> None:
-    loop, seen = asyncio.get_running_loop(), Seen(options.ttft, options.itl)
+    loop, seen = asyncio.get_running_loop(), Seen(options.ttft, options.itl, options.capacity)
     server = await loop.create_server(lambda: Stub(seen, loop), options.host, options.port, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
@@ -217,6 +220,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ttft", type=float, default=0.02)
     parser.add_argument("--itl", type=float, default=0.005)
+    parser.add_argument("--capacity", type=float, default=0.0)
     options = parser.parse_args()
     if importlib.util.find_spec("uvloop") is None:
         asyncio.run(serve(options))

@@ -12,12 +12,14 @@ from pathlib import Path
 from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.load_generator import Exchange, Reply
+from pytest_vibeserve.modalities.chat import turns
 from pytest_vibeserve.modalities.chat.grammar import Grammar
 from pytest_vibeserve.modalities.chat.requests import ChatWorkload, as_chat
 from pytest_vibeserve.modalities.chat.template import Template
 from pytest_vibeserve.modalities.chat.wire import ChatRequest, answer, exchange
 from pytest_vibeserve.modalities.model_files import end_ids, setting
 from pytest_vibeserve.report import Check
+from pytest_vibeserve.session_turns import Session
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary
 
@@ -55,6 +57,26 @@ class ChatWire:
         """What a reply says."""
         assert isinstance(request, ChatRequest)
         return self._closed(answer(request, reply, self.vocabulary))
+
+    def turn(self, request: Request, before: Session, timeout_s: float) -> Exchange:
+        """The exchange of a chat's later turn; marks stand for what the assistant is still to say."""
+        assert isinstance(request, ChatRequest)
+        return exchange(turns.marked(request, turns.chats(before)), timeout_s)
+
+    def continued(self, request: Request, before: Sequence[Answer]) -> Request:
+        """The turn with all messages before it."""
+        assert isinstance(request, ChatRequest)
+        return turns.continued(request, before, self.template)
+
+    def room(self, request: Request) -> int:
+        """Tokens that the turn and its answer take in a later turn's prompt."""
+        assert isinstance(request, ChatRequest)
+        return turns.room(request)
+
+    def worded(self, request: Request, ids: Sequence[int]) -> Request:
+        """A free chat that says these tokens' text."""
+        assert isinstance(request, ChatRequest)
+        return turns.worded(request, ids, self.vocabulary, self.template)
 
     def _closed(self, found: Answer) -> Answer:
         """The answer with the end token that a whole constrained answer needs not be followed by."""

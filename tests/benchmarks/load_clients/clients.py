@@ -116,9 +116,8 @@ class Ours(Client):
         ttft, itl = told["ttft"], told["itl"]
         if told["failed"]:
             raise ValueError(f"{told['failed']} requests failed: {told['first_failure']}")
-        return Believed(
-            ttft["mean"], ttft["p50"], ttft["p99"], itl.get("mean", float("nan")), itl["p99"] or float("nan")
-        )
+        gaps = (float("nan") if itl[name] is None else itl[name] for name in ("mean", "p99"))
+        return Believed(ttft["mean"], ttft["p50"], ttft["p99"], *gaps)
 
 
 class Vllm(Client):

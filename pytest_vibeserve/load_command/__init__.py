@@ -1,0 +1,1 @@
+"""`python -m pytest_vibeserve.load_command URL`: load any OpenAI-like server from outside a gate."""
