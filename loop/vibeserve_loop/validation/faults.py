@@ -42,7 +42,9 @@ class Kind:
     @property
     def remedy(self) -> str:
         """What would see it."""
-        return f"{self.seen_by} in a test would see it" if self.seen_by else f"the check {' or '.join(self.checks)} should see it"
+        if self.seen_by:
+            return f"{self.seen_by} in a test would see it"
+        return f"the check {' or '.join(self.checks)} should see it"
 
 
 KINDS = {

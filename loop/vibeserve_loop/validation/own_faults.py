@@ -1,4 +1,4 @@
-"""A target's own candidates of known worth: recipes and edits of its starter, stated in the file `zoo.toml` beside it."""
+"""A target's own candidates of known worth: recipes and edits of its starter, stated in `zoo.toml` beside it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Edit(_Part):
 
 
 class Member(_Part):
-    """One candidate: what it does in words, and how the name of the check begins that must see it, or of any of several.
+    """One candidate: what it does in words, and how the name of the check begins that must see it (or any of several).
 
     Without a check it is honest.  It is the starter with the files of `folder` (beside the zoo) laid over it, then with
     `recipes` applied, each `skill` or `skill:variant`, and then with its edits; `group` is the kind of cheat.

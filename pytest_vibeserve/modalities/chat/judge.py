@@ -59,7 +59,8 @@ class ChatJudge(Judge):
         talk = ChatConversation(self._chats, self.auditor, self.end_ids)
         chat = self._chats.target.chat
         found = [
-            searched(talk, name, wanted) for name, wanted in chat_properties(chat.schemas, chat.predictions).items()
+            searched(name, ((talk, wanted),))
+            for name, wanted in chat_properties(chat.schemas, chat.predictions).items()
         ]
         heard = self.auditor.gathered([answer for answer in talk.heard if answer.choices], noise=False)
         own = [item for item in heard if not item.choice.retokenised]

@@ -1,4 +1,4 @@
-"""A target's own zoo is recipes and edits of its starter: one candidate each, and every scenario has enough of both kinds."""
+"""A target's own zoo is recipes and edits of its starter: one candidate each, enough of both kinds everywhere."""
 
 from __future__ import annotations
 
