@@ -47,18 +47,18 @@ class JudgeOfBoth(Judge):
     ) -> None:
         """Bind to one served candidate; the rest as the Judge of completions has it."""
         super().__init__(bench, model, auditor, sampling)
-        self._chats = ChatBench(bench, ChatWire(bench.target, bench.vocabulary, model))
+        self.chats = ChatBench(bench, ChatWire(bench.target, bench.vocabulary, model))
 
     def _ways(self) -> Mapping[str, Sequence[Way]]:
         completions = Conversation(self._bench, self.auditor, self.end_ids)
-        return ways_beside(completions, ChatConversation(self._chats, self.auditor, self.end_ids))
+        return ways_beside(completions, ChatConversation(self.chats, self.auditor, self.end_ids))
 
     def _crowd(self) -> Crowd:
         draws = self._bench.draws("sessions")
-        chats = ChatPrompts(self._bench, draws, self._chats.wire.workload(draws))
+        chats = ChatPrompts(self._bench, draws, self.chats.wire.workload(draws))
         wire = TextWire(self._bench.target, self._bench.vocabulary)
         return Crowd(Prompts(self._bench, draws), chats, wire=wire)
 
     def _routes(self) -> Mapping[str, Spoken]:
-        chats = self._chats.wire.workload(self._bench.draws("repeats"))
+        chats = self.chats.wire.workload(self._bench.draws("repeats"))
         return {**super()._routes(), "repeats.chats": partial(as_chat, workload=chats)}
