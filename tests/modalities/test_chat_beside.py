@@ -60,10 +60,10 @@ def test_the_starter_keeps_its_word_on_both_routes(target: Target, model: Path, 
 @pytest.mark.parametrize(
     ("kind", "check"),
     [
-        ("chats_unstopped", "interface.stop"),
-        ("chats_copied", "interface.n"),
-        ("chats_unbiased", "interface.logit-bias"),
-        ("chats_ended", "interface.end-token"),
+        pytest.param("chats_unstopped", "interface.stop", marks=pytest.mark.slow),
+        pytest.param("chats_copied", "interface.n", marks=pytest.mark.slow),
+        pytest.param("chats_unbiased", "interface.logit-bias", marks=pytest.mark.slow),
+        pytest.param("chats_ended", "interface.end-token", marks=pytest.mark.slow),
         ("chats_overrun", "interface.context-limit"),
         ("chats_refused_in_words", "interface.errors"),
     ],
@@ -82,7 +82,7 @@ def test_every_relation_can_be_asked_by_chat_and_fits_into_the_context(
     target: Target, model: Path, auditor: Auditor
 ) -> None:
     vocabulary = Vocabulary(model)
-    bench = Wired(target, vocabulary, 0, ("none", "none"))
+    bench = Wired(target, vocabulary, 9, ("none", "none"))
     judge = text_judge(bench, model, lambda: auditor)
     assert isinstance(judge, JudgeOfBoth)
     draws = bench.draws("relations")
