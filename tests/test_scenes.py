@@ -34,7 +34,7 @@ JUDGED = {
 }
 """The cheat of each target that every run judges."""
 
-ACCEPTED = {"llama_mlx_json", "show_o2_h100", "show_o2_macbook"}
+ACCEPTED = {"llama_mlx_json", "show_o2_h100"}
 """The targets whose starter every run judges: half a minute each."""
 
 ALL = [(scene, name) for scene in SCENES for name in members_of(scene)]
