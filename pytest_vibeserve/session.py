@@ -18,8 +18,8 @@ from pytest_vibeserve.bench import Bench, Contract, Record, Served
 from pytest_vibeserve.candidate import load_candidate, stated_needs, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, InfrastructureError
 from pytest_vibeserve.evaluator import Evaluator, Rival
-from pytest_vibeserve.judge import Judge, prepared
-from pytest_vibeserve.modalities import Judging, judge_of, wire_of
+from pytest_vibeserve.judge import prepared
+from pytest_vibeserve.modalities import Judging, judge_of, text_judge, wire_of
 from pytest_vibeserve.placement import make_room
 from pytest_vibeserve.profiling.nsight import nsight_command
 from pytest_vibeserve.reference import model_folder
@@ -182,7 +182,7 @@ class Session:
             # A target's own workload may use the model too, and Transformers is not to be imported by two threads.
             wait([reading])
         sampling = max(self.suspicion.sampling, self._settings.sampling)
-        return Judge(self.bench, contract.model, reading.result, sampling)
+        return text_judge(self.bench, contract.model, reading.result, sampling)
 
     @cached_property
     def rival(self) -> Rival | None:

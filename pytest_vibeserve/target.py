@@ -87,6 +87,9 @@ class Mix(_Part):
     weight: float = Field(gt=0, allow_inf_nan=False, description="its share of the requests, beside the others'")
     prompt_tokens: Lengths = Field(description="[least, most] tokens of a prompt, special tokens included")
     output_tokens: Lengths = Field(description="[least, most] tokens of an answer")
+    shared_tokens: int = Field(
+        default=0, ge=0, description="tokens that prompts of this kind which go together begin with alike"
+    )
 
 
 class Objective(_Part):
@@ -107,7 +110,9 @@ class Audit(_Part):
 
 
 class Chat(_Part):
-    """What chats of a `chat-json` target carry."""
+    """What chats of a `chat-json` target carry; a `text` target may have a route for them beside its completions."""
+
+    beside_completions: bool = Field(default=False, description="a `text` target that serves chats too")
 
     schemas: bool = Field(default=True, description="chats constrain the answer by a JSON Schema")
     constrained: float = Field(default=0.5, gt=0, le=1, description="share of the chats that do, where they do")
@@ -155,7 +160,7 @@ class Target(_Part):
     load: tuple[Load, ...] = Field(min_length=1, description="write [[load]] once for each level of load")
     objective: tuple[Objective, ...] = Field(min_length=1, description="write [[objective]] for each, headline first")
     audit: Audit = Field(default=Audit(), description="how much is audited")
-    chat: Chat = Field(default=Chat(), description="what chats carry, where modality is chat-json")
+    chat: Chat = Field(default=Chat(), description="what chats carry, where there are any")
     speech: Speech = Field(default=Speech(), description="what is said, where modality is speech")
     image: Image = Field(default=Image(), description="what is drawn, where modality is image")
     folder: Path = Field(default=Path(), exclude=True, description="where target.toml lies")
@@ -165,6 +170,11 @@ class Target(_Part):
     def headline(self) -> Objective:
         """The objective that decides what counts as a gain."""
         return self.objective[0]
+
+    @property
+    def shared_tokens(self) -> int:
+        """The longest beginning that its prompts share, in tokens; 0 where they share none."""
+        return max(mix.shared_tokens for mix in self.mix)
 
     @property
     def starter_folder(self) -> Path:
@@ -233,6 +243,13 @@ def _check(target: Target, path: Path) -> None:
         raise UsageError(f"{path}: load: two loads have one name ({', '.join(names)}); give each its own")
     if bool(target.model.builder) == bool(target.model.revision):
         raise UsageError(f"{path}: model: give either `builder` or `revision` (with a hub `id`), not both or neither")
+    _check_mixes(target, path)
+
+
+def _check_mixes(target: Target, path: Path) -> None:
+    for mix in target.mix:
+        if mix.shared_tokens >= mix.prompt_tokens[0]:
+            raise UsageError(f"{path}: mix {mix.name}: shared_tokens must be fewer than the least of prompt_tokens")
     longest = max(mix.prompt_tokens[1] + mix.output_tokens[1] for mix in target.mix)
     if longest > target.limits.context:
         raise UsageError(f"{path}: mix asks for up to {longest} tokens, but limits.context is {target.limits.context}")

@@ -22,10 +22,13 @@ from typing import Any
 import pytest
 
 from pytest_vibeserve.candidate import load_candidate
-from pytest_vibeserve.target import Target
+from pytest_vibeserve.target import Target, load_target
 from pytest_vibeserve.weights import model_folder
 
-BASELINES = Path(__file__).resolve().parent.parent / "targets" / "tiny_llama" / "baselines"
+TARGETS = Path(__file__).resolve().parent.parent / "targets"
+BASELINES = TARGETS / "tiny_llama" / "baselines"
+BATCHING = "transformers-continuous-batching"
+LARGER = ("llama_3_8b", "qwen3_32b_code_edit")
 NAMES = sorted(path.name for path in BASELINES.iterdir() if path.is_dir())
 DISTRIBUTIONS = {
     "llama-cpp": ("llama-cpp-python", "gguf"),
@@ -62,16 +65,16 @@ def missing(name: str) -> str | None:
 
 
 @contextmanager
-def serving(name: str, model: Path, log: Path) -> Iterator[str]:
-    """Start a baseline as the gate would; yields its address."""
+def serving(name: str, model: Path, log: Path, shelf: Path = BASELINES) -> Iterator[str]:
+    """Start a baseline of a shelf as the gate would; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program, *arguments = load_candidate(BASELINES / name).serve.command_line(str(model), "127.0.0.1", port)
+    program, *arguments = load_candidate(shelf / name).serve.command_line(str(model), "127.0.0.1", port)
     command = [sys.executable if program == "python" else program, *arguments]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=BASELINES / name, stdout=output, stderr=output, env=settings)
+        process = subprocess.Popen(command, cwd=shelf / name, stdout=output, stderr=output, env=settings)
     try:
         await_ready(f"http://127.0.0.1:{port}/health", process, log)
         yield f"http://127.0.0.1:{port}"
@@ -91,9 +94,9 @@ def await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text(encoding="utf-8", errors="replace"))
 
 
-def post(address: str, **fields: Any) -> bytes:
+def post(address: str, route: str = "/v1/completions", **fields: Any) -> bytes:
     body = json.dumps({"temperature": 0, "ignore_eos": True, "return_token_ids": True} | fields).encode()
-    request = urllib.request.Request(f"{address}/v1/completions", body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(f"{address}{route}", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=120) as reply:
         return bytes(reply.read())
 
@@ -136,6 +139,40 @@ def test_the_folder_imports_only_itself_and_installed_packages(name: str) -> Non
 @pytest.mark.parametrize("file", ["completion.py", "server.py", "text.py"])
 def test_the_wrapped_engines_share_one_front(file: str) -> None:
     assert len({(BASELINES / name / file).read_bytes() for name in WRAPPED}) == 1
+
+
+@pytest.mark.parametrize("target", LARGER)
+def test_larger_targets_have_the_same_engine_in_folders_of_their_own(target: str) -> None:
+    own, first = (shelf / BATCHING for shelf in (TARGETS / target / "baselines", BASELINES))
+    for file in ("completion.py", "engine.py", "server.py", "text.py"):
+        assert (own / file).read_bytes() == (first / file).read_bytes(), file
+    program = load_candidate(own).serve.command[1]
+    assert (own / program).is_file()
+    needs = (own / "README.md").read_text(encoding="utf-8")
+    assert "**Needs** `transformers`" in needs
+    assert "CUDA device" in needs
+
+
+def test_chats_are_answered_beside_completions(tmp_path: Path) -> None:
+    target = load_target(str(TARGETS / "llama_3_8b"), "tiny")
+    turns = [{"role": "system", "content": "Go on."}, {"role": "user", "content": "import os"}]
+    chat, shelf = "/v1/chat/completions", TARGETS / "llama_3_8b" / "baselines"
+    with serving(BATCHING, model_folder(target), tmp_path / "server.log", shelf) as address:
+        whole = json.loads(post(address, chat, messages=turns, max_tokens=8, logprobs=True, top_logprobs=0))
+        lines = post(address, chat, messages=turns, max_tokens=8, stream=True).decode().split("\n\n")
+        same = json.loads(post(address, prompt=whole["prompt_token_ids"], max_tokens=8))
+        for wrong in ({}, {"messages": []}, {"messages": [{"role": "user"}]}):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                post(address, chat, **wrong)
+            assert json.load(refused.value)["error"]["param"] == "messages"
+    said = whole["choices"][0]["message"]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    parts = [choice["delta"]["content"] for event in events for choice in event["choices"]]
+    assert (whole["object"], events[0]["object"]) == ("chat.completion", "chat.completion.chunk")
+    assert said["role"] == "assistant"
+    assert "".join(parts) == said["content"] == same["choices"][0]["text"]
+    assert len(whole["choices"][0]["logprobs"]["content"]) == 8
+    assert "text" not in whole["choices"][0]
 
 
 @pytest.mark.parametrize("name", NAMES)

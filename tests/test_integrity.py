@@ -202,6 +202,15 @@ def test_a_queue_that_serves_in_turn_is_fair_and_one_that_serves_the_last_is_not
     assert (found.statistic or 0) > (found.threshold or 0)
 
 
+def test_turns_are_counted_where_requests_have_no_tokens_at_all() -> None:
+    load = Load(name="c4", concurrency=4)
+    for order, said in ((0, "pass"), (3, "fail")):
+        images = [
+            replace(one, request=replace(one.request, prompt_ids=(), max_tokens=0)) for one in in_turn([order] * 48)
+        ]
+        assert checked(*images, load=load)["service.fairness"].result == said
+
+
 def test_too_few_requests_say_nothing_about_turns() -> None:
     assert checked(*[answered()] * 20)["service.fairness"].result == "skip"
 

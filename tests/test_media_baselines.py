@@ -1,4 +1,4 @@
-"""The baselines of the speech and JSON scenarios stand alone, say what they need, and share the starter's front."""
+"""The baselines of the media and JSON scenarios stand alone, say what they need, and share the starter's files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pytest_vibeserve.candidate import load_candidate
 TARGETS = Path(__file__).resolve().parents[1] / "targets"
 BASELINES = {
     "moonshine_streaming/baselines/transformers-batched": (("server.py",), ("transformers", "torch")),
+    "show_o2_h100/baselines/torch-compile": (("network.py", "painter.py", "server.py", "vae.py"), ("torch", "pillow")),
     "llama_mlx_json/baselines/mlx-lm": (("server.py", "chat.py"), ("mlx", "mlx-lm", "llguidance")),
 }
 

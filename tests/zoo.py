@@ -2,7 +2,8 @@
 
 A program in `servers/` is laid over the target's starter, whose engine is replaced by the zoo's own in numpy, and says
 in `GROUP` which cheat of the catalogue it is, in `CHECK` how the check begins that must see it (one, or any of
-several), and in `DEPTH` that a quick gate cannot see it.  A module with `make` edits the starter itself.
+several), and in `DEPTH` that a quick gate cannot see it.  A module with `make` edits the starter itself.  Another
+target's members are those of the `zoo.toml` in its folder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from pathlib import Path
 
 import pytest
 from gates import Gates
-from starter_edits import LEFT_OUT
+from starter_edits import LEFT_OUT, ONE_THREAD, altered
+
+from pytest_vibeserve.target import load_target
+from vibeserve_loop.validation.own_faults import ZOO, made, read_zoo
 
 FOLDER = Path(__file__).resolve().parent / "servers"
 TARGETS = Path(__file__).resolve().parents[1] / "targets"
@@ -64,9 +68,14 @@ class Member:
 
     def make(self, into: Path) -> None:
         """Write it as a candidate."""
+        if self.target != "tiny_llama":
+            starter = starter_of(self.target)
+            made(next(one for one in read_zoo(starter.parent / ZOO) if one.name == self.name), starter, into)
+            if ONE_THREAD[1] in (into / ONE_THREAD[0]).read_text(encoding="utf-8"):
+                altered(into, ONE_THREAD)
+            return
         if self.edits_starter:
-            module = self.name if self.target == "tiny_llama" else f"{self.target}.{self.name}"
-            importlib.import_module(f"servers.{module}").make(TARGETS / self.target / "starter", into)
+            importlib.import_module(f"servers.{self.name}").make(STARTER, into)
             return
         laid(FOLDER / f"{self.name}.py", into)
 
@@ -90,8 +99,17 @@ def members() -> dict[str, Member]:
 
 
 def members_of(target: str) -> dict[str, Member]:
-    """The servers that another target's gate is tried on, by name: those in the folder of its name."""
-    return {path.stem: _read(path.stem, target) for path in sorted((FOLDER / target).glob("*.py"))}
+    """The servers that another target's gate is tried on, by name: those of its own zoo."""
+    stated = read_zoo(starter_of(target).parent / ZOO)
+    return {
+        one.name: Member(one.name, one.words, one.group, one.check, "quick", edits_starter=True, target=target)
+        for one in stated
+    }
+
+
+def starter_of(target: str) -> Path:
+    """The folder of the starter that a target begins with."""
+    return load_target(str(TARGETS / target), "tiny").starter_folder
 
 
 def cheats() -> dict[str, Member]:
@@ -113,9 +131,8 @@ def begin_all(request: pytest.FixtureRequest, gates: Gates, *arguments: str) -> 
             gates.begin(member.name, member.make, *arguments, alone=member.timed)
 
 
-def _read(name: str, target: str = "tiny_llama") -> Member:
-    folder = FOLDER if target == "tiny_llama" else FOLDER / target
-    tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+def _read(name: str) -> Member:
+    tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     stated = {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in tree.body
@@ -130,7 +147,6 @@ def _read(name: str, target: str = "tiny_llama") -> Member:
         checks=(check,) if isinstance(check, str) else tuple(check),
         depth=stated.get("DEPTH", "quick"),
         edits_starter=any(isinstance(node, ast.FunctionDef) and node.name == "make" for node in tree.body),
-        target=target,
     )
 
 

@@ -148,7 +148,7 @@ def _longest_share(answers: Sequence[Answer]) -> float:
     steps = np.array([answer.request.max_tokens for answer in answers], dtype=float)
     # A longer request may take longer in proportion, be it tokens or steps that cost the time; a shorter one waits in
     # the same queue as the others.
-    share = np.maximum(1.0, np.maximum(size / size.mean(), steps / max(steps.mean(), 1.0)))
+    share = np.maximum(1.0, np.maximum(size / max(size.mean(), 1.0), steps / max(steps.mean(), 1.0)))
     long = size > np.median(size)
     halves = [taken[half].mean() / share[half].mean() for half in (long, ~long) if half.any()]
     others = [taken[~half].mean() for half in (long, ~long) if half.any() and (~half).any()]

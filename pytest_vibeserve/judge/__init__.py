@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,15 @@ from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.canary_words import renumber
+from pytest_vibeserve.judge.conversation import Conversation
+from pytest_vibeserve.judge.crowd import Crowd
 from pytest_vibeserve.judge.draws import compare
 from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, glanced, settled
-from pytest_vibeserve.judge.interface import interface_checks
+from pytest_vibeserve.judge.interface import Way, interface_checks, ways_of
 from pytest_vibeserve.judge.predictions import predicted
 from pytest_vibeserve.judge.probes import alone_and_together, drawn
+from pytest_vibeserve.judge.relations import Prompts
+from pytest_vibeserve.judge.repeats import Spoken
 from pytest_vibeserve.judge.sessions import session_checks
 from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check
@@ -108,11 +112,11 @@ class Judge:
 
     def interface(self) -> None:
         """Every field of a request means what the contract says; refusals are refusals, and the server lives on."""
-        self._conclude(list(interface_checks(self._bench, self.auditor, self.end_ids)))
+        self._conclude(list(interface_checks(self._ways(), self.auditor)))
 
     def sessions(self) -> None:
         """Whoever else is served, each answer stays the model's own for its prompt; nothing passes between requests."""
-        self._conclude(list(session_checks(self._bench, self.auditor, self.end_ids)))
+        self._conclude(list(session_checks(self._crowd(), self.auditor, self.end_ids)))
 
     def predictions(self) -> None:
         """Right, spoilt, foreign or empty: what a client predicts of an answer changes nothing in it."""
@@ -128,10 +132,12 @@ class Judge:
         if target.rules.response_cache:
             self._bench.record(Check(name="repeats.computed", result="skip", detail="the target allows stored answers"))
             return
-        check = self._repeated(target.rules.speculation)
-        if check.result == "fail":
-            check = self._repeated(target.rules.speculation)
-        self._conclude([check, repeats.same_draw(self._bench, self.auditor, self._bench.draws("repeats/sampled"))])
+        checks = []
+        for name, spoken in self._routes().items():
+            check = self._repeated(name, spoken)
+            checks.append(check if check.result == "pass" else self._repeated(name, spoken))
+        drawn = self._bench.draws("repeats/sampled")
+        self._conclude([*checks, repeats.same_draw(self._bench, self.auditor, drawn)])
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server answers as the copy does, not the original.
@@ -161,8 +167,21 @@ class Judge:
         agreed = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "load")
         return self._conclude([*agreed, *checks])
 
-    def _repeated(self, speculation: bool) -> Check:
-        return repeats.check(repeats.paired(self._bench, self._bench.draws("repeats")), speculation)
+    def _ways(self) -> Mapping[str, Sequence[Way]]:
+        """The properties of the interface, each with the routes that it holds on."""
+        return ways_of(Conversation(self._bench, self.auditor, self.end_ids))
+
+    def _crowd(self) -> Crowd:
+        """The clients that share the server, whichever routes they take."""
+        return Crowd(Prompts(self._bench, self._bench.draws("sessions")))
+
+    def _routes(self) -> Mapping[str, Spoken]:
+        """What makes a completion a request of each route, by what its repeats are reported as."""
+        return {"repeats.computed": lambda request: request}
+
+    def _repeated(self, name: str, spoken: Spoken) -> Check:
+        pairs = repeats.paired(self._bench, self._bench.draws("repeats"), spoken)
+        return repeats.check(pairs, self._bench.target.rules.speculation).model_copy(update={"name": name})
 
     def _conclude(self, checks: Sequence[Check]) -> list[Check]:
         for check in checks:

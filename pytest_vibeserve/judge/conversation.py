@@ -33,6 +33,8 @@ class Conversation:
     `heard` are greedy answers whose margins are audited at the end, `scored` those whose reported logprobs are.
     """
 
+    path, route = PATH, "completions"
+
     def __init__(self, bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> None:
         """Bind to a server; prompts come from the gate's secret, shapes from hypothesis."""
         self.bench, self.auditor, self.end_ids = bench, auditor, end_ids
@@ -69,17 +71,31 @@ class Conversation:
                 self.scored.append(given)
         return list(answers)
 
-    def send(self, fields: dict[str, Any] | bytes, path: str = PATH, method: str = "POST") -> Reply:
+    def filling(self, tokens: int) -> Request:
+        """A greedy request that asks for all that its prompt leaves of the context: `tokens`, or a few more."""
+        context, vocabulary = self.bench.target.limits.context, self.bench.vocabulary
+        ids = (*vocabulary.prefix, *self.random().choices(vocabulary.spelt, k=context))
+        return self.request(prompt_ids=ids[: context - tokens], prompt_text="", max_tokens=tokens)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON body of a request."""
+        return body(request)
+
+    def read(self, request: Request, reply: Reply) -> Answer:
+        """What a reply says."""
+        return answer(request, reply, self.bench.vocabulary)
+
+    def send(self, fields: dict[str, Any] | bytes, path: str = "", method: str = "POST") -> Reply:
         """The reply to a body that no Request can state."""
         return self.bench.exchange([self.exchange(fields, path, method)])[0]
 
-    def exchange(self, fields: dict[str, Any] | bytes, path: str = PATH, method: str = "POST") -> Exchange:
-        """An exchange with that body."""
+    def exchange(self, fields: dict[str, Any] | bytes, path: str = "", method: str = "POST") -> Exchange:
+        """An exchange with that body, on the conversation's own route where no other is given."""
         self._serial += 1
         raw = fields if isinstance(fields, bytes) else orjson.dumps(fields)
         limit = self.bench.target.limits.longest_wait_s
-        return Exchange(id=self._serial, method=method, path=path, body=raw, timeout_s=limit)
+        return Exchange(id=self._serial, method=method, path=path or self.path, body=raw, timeout_s=limit)
 
     def spelt(self, request: Request, **fields: Any) -> Answer:
         """The answer to a request whose body is changed by `fields`."""
-        return answer(request, self.send({**body(request), **fields}), self.bench.vocabulary)
+        return self.read(request, self.send({**self.body(request), **fields}))

@@ -13,10 +13,16 @@ BLOCKS = {"quick": 16, "full": 64}
 """The largest block size whose every residue is cut; the residues of 64 hold those of 16 and of 32."""
 
 PREFIX_TOKENS = {"quick": 48, "full": 160}
+"""Tokens of the prompt that is cut, or as many as the target's prompts share where those are more."""
+
+BEYOND = 16
 LONGEST_TAIL = 3
-AFTER_EVICTION = 8
-STRANGERS = 3
+AFTER_EVICTION = {"quick": 4, "full": 8}
+STRANGERS = {"quick": 1, "full": 3}
 """How many times the target's concurrency of long prompts come between, so that a small store forgets the first."""
+
+STRANGERS_SHARE = {"quick": 4, "full": 1}
+"""By what the length of such a prompt is divided."""
 
 
 def positions(length: int, block: int, draws: random.Random) -> list[int]:
@@ -27,34 +33,58 @@ def positions(length: int, block: int, draws: random.Random) -> list[int]:
     return list(found.values())
 
 
+def around(length: int, above: int, draws: random.Random) -> list[int]:
+    """Cuts in 1..`length` at, just before, just behind or somewhere behind a multiple of each larger block size.
+
+    The sizes are the powers of two above `above` of which the prompt holds two blocks: a store that copies its state
+    at each block's end goes on from such a copy wherever a cut lies behind the first.
+    """
+    found, block = [], 2 * above
+    while 2 * block <= length:
+        start = block * draws.randint(1, length // block)
+        found += [
+            place for place in (start, start + draws.choice((-1, 1, draws.randrange(2, block)))) if place <= length
+        ]
+        block *= 2
+    return found
+
+
 def cuts(prompts: Prompts) -> Move:
     """The first sight of a prompt (a miss), its beginnings with other tails (hits), and some after others' traffic.
 
     The exact repeat and the continued answer are among the hits: there, nothing but the last token may be left to
-    compute.
+    compute.  Where the target's prompts share a beginning, the prompt is as long, and others' traffic comes between
+    at every depth.
     """
-    depth = prompts.bench.depth
-    base = prompts.ids(PREFIX_TOKENS[depth])
+    target = prompts.bench.target
+    shared = target.shared_tokens + BEYOND if target.shared_tokens else 0
+    base = prompts.ids(max(PREFIX_TOKENS[prompts.bench.depth], shared))
     return Move((Ask(prompts.given("cuts", base, TOKENS)),), partial(_hits, prompts, base))
 
 
 def _hits(prompts: Prompts, base: tuple[int, ...], answers: Sequence[Answer]) -> Move:
-    depth = prompts.bench.depth
-    places = positions(len(base), BLOCKS[depth], prompts.draws)
+    bench, draws = prompts.bench, prompts.draws
+    block, shares = BLOCKS[bench.depth], bench.target.shared_tokens > 0
+    places = positions(len(base), block, draws) + (around(len(base), block, draws) if shares else [])
     said = answers[0].choices[0].ids if answers[0].choices else ()
     asks = [_continued(prompts, "cuts", base, place) for place in places]
     asks += [Ask(prompts.given("cuts", ids, TOKENS)) for ids in (base, base[:-1], (*base, *said))]
-    return Move(tuple(asks), partial(_strangers, prompts, base) if depth == "full" else None)
+    if shares:
+        place = draws.randrange(len(bench.vocabulary.prefix), len(base))
+        asks.append(Ask(prompts.given("cuts", (*base[:place], *prompts.tail(1), *base[place + 1 :]), TOKENS)))
+    return Move(tuple(asks), partial(_strangers, prompts, base) if shares or bench.depth == "full" else None)
 
 
 def _strangers(prompts: Prompts, base: tuple[int, ...], _: Sequence[Answer]) -> Move:
-    streams = prompts.bench.target.limits.concurrency
-    others = [Ask(prompts.given("evicted", prompts.ids(len(base)), 1)) for _ in range(STRANGERS * streams)]
+    depth, streams = prompts.bench.depth, prompts.bench.target.limits.concurrency
+    length = max(PREFIX_TOKENS[depth], len(base) // STRANGERS_SHARE[depth])
+    others = [Ask(prompts.given("evicted", prompts.ids(length), 1)) for _ in range(STRANGERS[depth] * streams)]
     return Move(tuple(others), partial(_forgotten, prompts, base), streams)
 
 
 def _forgotten(prompts: Prompts, base: tuple[int, ...], _: Sequence[Answer]) -> Move:
-    places = prompts.draws.sample(range(1, len(base) + 1), min(AFTER_EVICTION, len(base)))
+    count = AFTER_EVICTION[prompts.bench.depth]
+    places = prompts.draws.sample(range(1, len(base) + 1), min(count, len(base)))
     return Move(tuple(_continued(prompts, "evicted", base, place) for place in places))
 
 

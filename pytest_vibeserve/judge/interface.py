@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from pytest_vibeserve.judge.audit import Auditor
-from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.conversation import Breached, Conversation
 from pytest_vibeserve.judge.properties import PROPERTIES, Property
 from pytest_vibeserve.judge.refusals import REFUSALS
@@ -22,23 +22,37 @@ LONG = frozenset({"n", "seed", "unicode"})
 """Properties whose examples take many tokens: a quick gate has one of each."""
 
 
-def interface_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> Iterator[Check]:
+Way = tuple[Conversation, Property]
+"""One route of the server, and what a property means on it."""
+
+
+def ways_of(talk: Conversation) -> dict[str, tuple[Way, ...]]:
+    """All properties of completions, by name, each on that one route."""
+    return {name: ((talk, wanted),) for name, wanted in {**PROPERTIES, **REFUSALS}.items()}
+
+
+def interface_checks(ways: Mapping[str, Sequence[Way]], auditor: Auditor) -> Iterator[Check]:
     """One check for each property, named `interface.<property>`, then the audit of what was heard."""
-    talk = Conversation(bench, auditor, end_ids)
-    for name, wanted in {**PROPERTIES, **REFUSALS}.items():
-        yield searched(talk, name, wanted)
-    heard = auditor.gathered([answer for answer in talk.heard if answer.choices], noise=False)
+    for name, several in ways.items():
+        yield searched(name, several)
+    talks = list(dict.fromkeys(talk for several in ways.values() for talk, _ in several))
+    heard = auditor.gathered([answer for talk in talks for answer in talk.heard if answer.choices], noise=False)
     own = [item for item in heard if not item.choice.retokenised]
     if own:
         yield auditor.single(own, "interface")
-    yield from auditor.reported(talk.scored, "interface")
+    yield from auditor.reported([answer for talk in talks for answer in talk.scored], "interface")
 
 
-def searched(talk: Conversation, name: str, wanted: Property) -> Check:
-    """The check `interface.<name>`: as many examples of the property as the depth asks for, until one breaks it."""
+def searched(name: str, ways: Sequence[Way]) -> Check:
+    """The check `interface.<name>`: as many examples of the property as the depth asks for, until one breaks it.
+
+    Where a property holds on several routes, the examples take turns, and there is one on each at least.
+    """
+    talk, wanted = ways[0]
     once = COSTLY | LONG if talk.bench.depth == "quick" else COSTLY
     count = 1 if name in once else (ERROR_EXAMPLES if name == "errors" else EXAMPLES)[talk.bench.depth]
-    breach = _breach(talk, name, wanted, count)
+    count = max(count, len(ways)) * (len(ways) if name == "errors" else 1)
+    breach = _breach(name, ways, count)
     said = (wanted.__doc__ or name).split("\n")[0]
     return Check(
         name=f"interface.{name}",
@@ -51,11 +65,13 @@ def searched(talk: Conversation, name: str, wanted: Property) -> Check:
     )
 
 
-def _breach(talk: Conversation, name: str, wanted: Property, count: int) -> Breached | None:
+def _breach(name: str, ways: Sequence[Way], count: int) -> Breached | None:
     """The first breach found, unshrunk: a served answer may differ the second time, and each costs the server time."""
     found: list[Breached] = []
+    draws = ways[0][0].bench.draws(f"interface/{name}")
+    turns = cycle(draws.sample(list(ways), len(ways)))
 
-    @seed(talk.bench.draws(f"interface/{name}").getrandbits(64))
+    @seed(draws.getrandbits(64))
     @settings(
         max_examples=count,
         database=None,
@@ -68,12 +84,14 @@ def _breach(talk: Conversation, name: str, wanted: Property, count: int) -> Brea
     def search(data: st.DataObject) -> None:
         if found:
             raise found[0]
+        talk, wanted = next(turns)
         talk.draw = data.draw
         try:
             wanted(talk)
         except Breached as breach:
-            found.append(breach)
-            raise
+            named = f"{talk.route}: {breach.message}" if len(ways) > 1 else breach.message
+            found.append(Breached(named, breach.example))
+            raise found[0] from None
 
     try:
         search()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from pytest_vibeserve.completions import answer, body
+from pytest_vibeserve.completions import body
 from pytest_vibeserve.judge.conversation import Breached, Conversation
 from pytest_vibeserve.judge.properties import Property
 from pytest_vibeserve.load_generator import Reply
@@ -59,13 +59,14 @@ def routes(talk: Conversation) -> None:
 
 
 def context_limit(talk: Conversation) -> None:
-    """Prompt and answer may fill the context to the last token; one more is a 400 `context_length_exceeded`."""
-    context, vocabulary = talk.bench.target.limits.context, talk.bench.vocabulary
-    tokens = talk.draw(st.integers(4, 12))
-    ids = (*vocabulary.prefix, *talk.random().choices(vocabulary.spelt, k=context))
-    full = talk.request(prompt_ids=ids[: context - tokens], prompt_text="", max_tokens=tokens, logprobs=5)
+    """The target's context may be filled to the last token; beyond the model's own is a 400 `context_length_exceeded`.
+
+    A server may go on to where the model ends, and need not.
+    """
+    full = replace(talk.filling(talk.draw(st.integers(4, 12))), logprobs=5)
     talk.ask(full)
-    beyond = talk.send(body(replace(full, max_tokens=tokens + 1)))
+    room = max(talk.bench.target.limits.context, _context(talk)) - len(full.prompt_ids)
+    beyond = talk.send(talk.body(replace(full, max_tokens=room + 1)))
     code = _refused("one token more than the context", beyond)
     if beyond.status != 400 or code != "context_length_exceeded":
         raise Breached(
@@ -74,15 +75,21 @@ def context_limit(talk: Conversation) -> None:
         )
 
 
+def _context(talk: Conversation) -> int:
+    """The most tokens that the model's own configuration knows of, 0 where it names none."""
+    path = talk.auditor.reference.folder / "config.json"
+    stated = orjson.loads(path.read_bytes()).get("max_position_embeddings") if path.is_file() else None
+    return int(stated or 0)
+
+
 def cancellation(talk: Conversation) -> None:
     """A client that leaves in mid-stream disturbs nobody, and its prompt can be asked for again."""
     gone = talk.request(max_tokens=24, stream=True)
     beside = [talk.request(max_tokens=5, stream=bool(index % 2)) for index in range(2)]
-    left = replace(talk.exchange(body(gone)), cancel_after_s=talk.draw(st.sampled_from([0.02, 0.05, 0.1])))
-    others = [talk.exchange(body(request)) for request in beside]
+    left = replace(talk.exchange(talk.body(gone)), cancel_after_s=talk.draw(st.sampled_from([0.02, 0.05, 0.1])))
+    others = [talk.exchange(talk.body(request)) for request in beside]
     replies = talk.bench.exchange([left, *others], 3)[1:]
-    vocabulary = talk.bench.vocabulary
-    talk.checked([answer(request, reply, vocabulary) for request, reply in zip(beside, replies, strict=True)])
+    talk.checked([talk.read(request, reply) for request, reply in zip(beside, replies, strict=True)])
     talk.ask(replace(gone, max_tokens=5))
 
 

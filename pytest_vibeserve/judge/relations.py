@@ -79,6 +79,10 @@ class Prompts:
         """So many ordinary tokens, at least one."""
         return tuple(self.draws.choices(self.bench.vocabulary.spelt, k=max(1, length)))
 
+    def told(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Which tokens stand in the prompt of a request that is given these ids."""
+        return tuple(ids)
+
     def _whole(self, request: Request) -> Request:
         return replace(request, stream=self.draws.random() < 0.5)
 
@@ -169,9 +173,10 @@ def secrets(prompts: Prompts) -> Move:
     """A prompt with a secret that its answer is made to spell, and strangers beside it that must know nothing of it."""
     vocabulary = prompts.bench.vocabulary
     size = math.ceil(SECRET_BITS / math.log2(len(vocabulary.ordinary)))
-    secret = tuple(prompts.draws.sample(vocabulary.ordinary, size))
+    drawn = tuple(prompts.draws.sample(vocabulary.ordinary, size))
+    secret = prompts.told(drawn)
     bias = tuple((token, FORCING) for token in secret)
-    owner = replace(prompts.given("secrets", (*vocabulary.prefix, *secret, *secret[:2])), logit_bias=bias)
+    owner = replace(prompts.given("secrets", (*vocabulary.prefix, *drawn, *drawn[:2])), logit_bias=bias)
     before, *after = (Ask(prompts.fresh("secrets")) for _ in range(3))
     return Move((before, Ask(owner, secret=secret), *after), None, prompts.streams[-1])
 

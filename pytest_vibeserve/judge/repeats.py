@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,7 +42,11 @@ class Pair:
         return self.again_s / self.fresh_s
 
 
-def paired(bench: Bench, draws: random.Random) -> list[Pair]:
+Spoken = Callable[[Request], Request]
+"""Makes a completion a request of some route of the server."""
+
+
+def paired(bench: Bench, draws: random.Random, spoken: Spoken = lambda request: request) -> list[Pair]:
     """Prompts together at first, then each again, alone, beside a fresh one, the two in random order.
 
     Neighbours in time share the machine's state, so that only the prompt's novelty differs.  Prompts are short and
@@ -51,7 +55,7 @@ def paired(bench: Bench, draws: random.Random) -> list[Pair]:
     count = PAIRS[bench.depth]
     workload = Workload(bench.target, bench.vocabulary, draws)
     tokens = min(ANSWER_TOKENS, bench.target.limits.context - PROMPT_TOKENS - 2)
-    requests = [_request(index, workload, tokens) for index in range(2 * count)]
+    requests = [spoken(_request(index, workload, tokens)) for index in range(2 * count)]
     bench.ask(requests[:count], bench.target.limits.concurrency)
     order = [index for pair in range(count) for index in draws.sample([pair, pair + count], 2)]
     second = dict(zip(order, bench.ask([requests[index] for index in order]), strict=True))

@@ -14,10 +14,9 @@ import pytest
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.agreement import breaches, described
 from pytest_vibeserve.judge.audit import Auditor
-from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.crowd import Crowd, Heard, sent
+from pytest_vibeserve.judge.crowd import Crowd, Heard
 from pytest_vibeserve.judge.evidence import Evidence
-from pytest_vibeserve.judge.relations import LONGEST, Ask, Prompts
+from pytest_vibeserve.judge.relations import LONGEST, Ask
 from pytest_vibeserve.judge.termination import Breach
 from pytest_vibeserve.report import Check
 
@@ -44,9 +43,10 @@ SLOWER = 3.0
 SURVIVORS = 8
 
 
-def session_checks(bench: Bench, auditor: Auditor, end_ids: frozenset[int]) -> Iterator[Check]:
+def session_checks(crowd: Crowd, auditor: Auditor, end_ids: frozenset[int]) -> Iterator[Check]:
     """Checks `sessions.<relation>` and `sessions.leak`; at full depth those of capacity and restart as well."""
-    crowd, deep = Crowd(Prompts(bench, bench.draws("sessions"))), bench.depth == "full"
+    bench = crowd.prompts.bench
+    deep = bench.depth == "full"
     crowd.visit(COUNTS[bench.depth])
     last = [room(crowd), _restarted(crowd, auditor.reference.folder)] if deep else []
     stayed = [one for one in crowd.heard if not one.gone]
@@ -115,7 +115,7 @@ def room(crowd: Crowd) -> Check:
     prompts, most = crowd.prompts, crowd.prompts.streams[-1]
     before = max(_full_house(crowd) for _ in range(2))
     gone = [replace(prompts.fresh("capacity", FLURRY_TOKENS), stream=True) for _ in range(FLURRY)]
-    crowd.heard += sent(prompts.bench, [Ask(one, prompts.draws.uniform(*FLURRY_S)) for one in gone], most)
+    crowd.heard += crowd.sent([Ask(one, prompts.draws.uniform(*FLURRY_S)) for one in gone], most)
     after = min(_full_house(crowd) for _ in range(2))
     if after > SLOWER * before:
         after = min(after, _full_house(crowd))
@@ -133,7 +133,7 @@ def _is_long(heard: Heard) -> bool:
 def _full_house(crowd: Crowd) -> float:
     """Seconds until as many requests as must be served together have been answered."""
     asks = [Ask(crowd.prompts.fresh("capacity")) for _ in range(crowd.prompts.streams[-1])]
-    found = sent(crowd.prompts.bench, asks, len(asks))
+    found = crowd.sent(asks, len(asks))
     crowd.heard += found
     return max(one.answer.done_s for one in found)
 
@@ -148,7 +148,7 @@ def _restarted(crowd: Crowd, model: Path) -> Check:
             next_life = stack.enter_context(crowd.prompts.bench.relaunched(model))
         except pytest.skip.Exception as reason:
             return Check(name="sessions.relaunched", result="skip", detail=str(reason))
-        found = sent(next_life, asks, crowd.prompts.streams[-1])
+        found = crowd.sent(asks, crowd.prompts.streams[-1], next_life)
     crowd.heard += found
     return Check(
         name="sessions.relaunched", result="pass", statistic=len(found), threshold=len(found), unit="requests",

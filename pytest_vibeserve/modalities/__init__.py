@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge import Judge
+from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.modalities.wire import ServedBench, Wire
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
 
-__all__ = ["Judging", "ServedBench", "Wire", "judge_of", "wire_of"]
+__all__ = ["Judging", "ServedBench", "Wire", "judge_of", "text_judge", "wire_of"]
 
 
 class Judging(Protocol):
@@ -55,7 +57,16 @@ def judge_of(bench: ServedBench, model: Path) -> Judging:
         from pytest_vibeserve.modalities.chat.judge import ChatJudge
 
         return ChatJudge(bench, model)
-    return Judge(bench, model)
+    return text_judge(bench, model)
+
+
+def text_judge(bench: Bench, model: Path, auditor: Callable[[], Auditor] | None = None, sampling: int = 1) -> Judge:
+    """The Judge of a text target: of its completions, and of its chats where it has them beside."""
+    if bench.target.chat.beside_completions:
+        from pytest_vibeserve.modalities.chat.beside import JudgeOfBoth
+
+        return JudgeOfBoth(bench, model, auditor, sampling)
+    return Judge(bench, model, auditor, sampling)
 
 
 def wire_of(target: Target, vocabulary: Vocabulary, model: Path) -> Wire:

@@ -14,8 +14,6 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
 DOCUMENT = "VIBESERVE_DATA_DOCUMENT"
-SHARED = {"tiny": 512}
-SHARED_OTHERWISE = 32_768
 TWIN_OF = 8
 """One request of so many has another token somewhere in what the others share."""
 
@@ -25,8 +23,7 @@ NOTE_BITS = 64
 def shaped(requests: list[Request], workload: Workload) -> list[Request]:
     """The requests behind one shared beginning; some differ from it in one token."""
     vocabulary, draws = workload.vocabulary, workload.draws
-    length = SHARED.get(workload.target.profile, SHARED_OTHERWISE)
-    shared = _beginning(length, vocabulary, draws)
+    shared = _beginning(workload.target.shared_tokens, vocabulary, draws)
     place = draws.randrange(TWIN_OF)
     return [
         _behind(_spoilt(shared, vocabulary, draws) if index % TWIN_OF == place else shared, one, workload)

@@ -117,7 +117,7 @@ def test_prompts_answered_in_another_order_are_found_by_the_audit(bound: Bind, a
 
     engine.faults.served = swapped
     talk = Conversation(engine, auditor, END_IDS)
-    assert searched(talk, "prompts", PROPERTIES["prompts"]).result == "pass"
+    assert searched("prompts", [(talk, PROPERTIES["prompts"])]).result == "pass"
     assert auditor.single(auditor.gathered(talk.heard, noise=False), "interface").result == "fail"
 
 
@@ -131,4 +131,4 @@ def test_requests_that_are_not_refused_are_found(bound: Bind, auditor: Auditor) 
 
 
 def _searched(engine: Engine, auditor: Auditor, name: str) -> Check:
-    return searched(Conversation(engine, auditor, END_IDS), name, {**PROPERTIES, **REFUSALS}[name])
+    return searched(name, [(Conversation(engine, auditor, END_IDS), {**PROPERTIES, **REFUSALS}[name])])

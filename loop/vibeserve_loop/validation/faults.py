@@ -23,17 +23,28 @@ REPEATS, MEASURE = "judge.repeats()", "evaluator.measure(...)"
 class Kind:
     """What a candidate does, how the name of the check begins that should notice it, and what in a contract makes it.
 
-    An honest kind has neither.
+    Several beginnings stand for any of them.  An honest kind has neither.
     """
 
     words: str
-    check: str = ""
+    check: str | tuple[str, ...] = ""
     seen_by: str = ""
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The beginnings of the names of checks one of which should notice it."""
+        return self.check if isinstance(self.check, tuple) else (self.check,)
+
+    def noticed_by(self, check: str) -> bool:
+        """Whether a failed check of that name, in whichever part of the gate, is one that should notice it."""
+        return any(f".{stated}" in f".{check}" for stated in self.checks)
 
     @property
     def remedy(self) -> str:
         """What would see it."""
-        return f"{self.seen_by} in a test would see it" if self.seen_by else f"the check {self.check} should see it"
+        if self.seen_by:
+            return f"{self.seen_by} in a test would see it"
+        return f"the check {' or '.join(self.checks)} should see it"
 
 
 KINDS = {

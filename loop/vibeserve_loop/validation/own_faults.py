@@ -1,17 +1,22 @@
-"""A target's own candidates of known worth: edits of its starter, stated in the file `zoo.toml` beside it."""
+"""A target's own candidates of known worth: recipes and edits of its starter, stated in `zoo.toml` beside it."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import find
+from vibeserve_loop.skills import SKILL_FILE, read_facts
 from vibeserve_loop.validation.faults import Fault, Kind
 
 ZOO = "zoo.toml"
+LEFT_OUT = shutil.ignore_patterns("__pycache__", ".git")
 
 
 class _Part(BaseModel):
@@ -27,12 +32,24 @@ class Edit(_Part):
 
 
 class Member(_Part):
-    """One candidate: what it does in words, and how the name of the check begins that must see it; "" is honest."""
+    """One candidate: what it does in words, and how the name of the check begins that must see it (or any of several).
+
+    Without a check it is honest.  It is the starter with the files of `folder` (beside the zoo) laid over it, then with
+    `recipes` applied, each `skill` or `skill:variant`, and then with its edits; `group` is the kind of cheat.
+    """
 
     name: str
     words: str
-    check: str = ""
-    edits: tuple[Edit, ...] = Field(alias="edit")
+    check: tuple[str, ...] = ()
+    group: str = ""
+    folder: str = ""
+    recipes: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = Field(default=(), alias="edit")
+
+    @field_validator("check", mode="before")
+    @classmethod
+    def _several(cls, given: object) -> object:
+        return ((given,) if given else ()) if isinstance(given, str) else given
 
 
 class Zoo(_Part):
@@ -57,13 +74,40 @@ def own_faults(starter: Path, into: Path) -> list[Fault]:
 
 
 def made(member: Member, starter: Path, folder: Path) -> Fault:
-    """Write one member; UsageError where an edit does not fit the starter."""
-    shutil.copytree(starter, folder, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+    """Write one member; UsageError where a recipe or an edit does not fit the starter."""
+    zoo = starter.parent / ZOO
+    shutil.copytree(starter, folder, ignore=LEFT_OUT)
+    if member.folder:
+        if not (zoo.parent / member.folder).is_dir():
+            raise UsageError(f"{zoo}: {member.name}: folder: {zoo.parent / member.folder} is not there")
+        shutil.copytree(zoo.parent / member.folder, folder, ignore=LEFT_OUT, dirs_exist_ok=True)
+    for technique in member.recipes:
+        _apply(technique, folder, f"{zoo}: {member.name}")
     for edit in member.edits:
         path = folder / edit.file
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if edit.before and text.count(edit.before) != 1:
             found = f"{text.count(edit.before)} times, not once"
-            raise UsageError(f"{starter.parent / ZOO}: {member.name}: {edit.file} holds {found}: {edit.before!r}")
+            raise UsageError(f"{zoo}: {member.name}: {edit.file} holds {found}: {edit.before!r}")
         path.write_text(text.replace(edit.before, edit.after) if edit.before else text + edit.after, encoding="utf-8")
     return Fault(member.name, folder, Kind(member.words, member.check))
+
+
+def sources(starter: Path) -> list[Path]:
+    """What the members are made from beside the starter: the zoo, the folders laid over it, the skills applied."""
+    zoo = starter.parent / ZOO
+    members = read_zoo(zoo)
+    skills = {name.partition(":")[0] for member in members for name in member.recipes}
+    folders = [zoo.parent / member.folder for member in members if member.folder]
+    folders += [find("skills", name, SKILL_FILE) for name in sorted(skills)]
+    return [*([zoo] if zoo.is_file() else []), *folders]
+
+
+def _apply(technique: str, folder: Path, where: str) -> None:
+    name, _, variant = technique.partition(":")
+    skill = find("skills", name, SKILL_FILE)
+    recipe = skill / (read_facts(skill / SKILL_FILE).get("recipe") or "scripts/recipe.py")
+    command = [sys.executable, "-I", "-B", str(recipe), str(folder), *(["--variant", variant] if variant else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"{where}: the recipe {technique} does not fit: {(done.stderr or done.stdout).strip()}")

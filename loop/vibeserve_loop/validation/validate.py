@@ -24,7 +24,7 @@ from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.validation.faults import PASSING, PROXY, Fault, built_in_faults
-from vibeserve_loop.validation.own_faults import ZOO, own_faults
+from vibeserve_loop.validation.own_faults import own_faults, sources
 
 GATE = (sys.executable, "-I", "-B", "-m", "pytest")
 PACKAGES = ("pytest", "torch", "transformers")
@@ -69,7 +69,7 @@ class Trial:
         suite = Path(pytest_vibeserve.__file__).parent
         own = [Path(__file__), PROXY, PASSING, *(PROXY.with_name(name) for name in ("faults.py", "own_faults.py"))]
         starter = self.target.starter_folder
-        own += [*_sources(starter), *(path for path in [starter.parent / ZOO] if path.is_file())]
+        own += [*_sources(starter), *(path for source in sources(starter) for path in _sources(source))]
         for path in [*_sources(self.target.folder), *_sources(suite), *own]:
             state.update(f"{path.name}:{path.stat().st_size}:".encode() + path.read_bytes())
         return _cache() / "contracts" / f"{self.target.name}-{state.hexdigest()[:24]}.json"
@@ -135,7 +135,8 @@ def _cache() -> Path:
 
 
 def _sources(folder: Path) -> Iterable[Path]:
-    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    below = [folder] if folder.is_file() else folder.rglob("*")
+    paths = (path for path in below if path.is_file() and "__pycache__" not in path.parts)
     return sorted(path for path in paths if not path.is_symlink())
 
 
@@ -163,9 +164,9 @@ def _accepted(name: str, found: Assessment) -> Finding:
 
 def _refused(name: str, fault: Fault, found: Assessment) -> Finding:
     names = ", ".join(check.name for check in found.failed) or found.reason
-    noticed = any(check.name.startswith(fault.kind.check) for check in found.failed)
+    noticed = any(fault.kind.noticed_by(check.name) for check in found.failed)
     right = found.outcome == "rejected"
-    elsewhere = "" if noticed or not right else f" (expected {fault.kind.check})"
+    elsewhere = "" if noticed or not right else f" (expected {' or '.join(fault.kind.checks)})"
     advice = "" if right else f"a server that {fault.kind.words} gets through; {fault.kind.remedy}"
     return Finding(candidate=name, right=right, outcome=found.outcome, reason=names + elsewhere, advice=advice)
 

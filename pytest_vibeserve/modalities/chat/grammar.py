@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,12 +44,14 @@ class Grammar:
         """Read `tokenizer.json`; `size` is the length of the model's logits, `end_ids` end an answer."""
         try:
             import llguidance
+            from tokenizers import Tokenizer
         except ImportError as error:
             raise UsageError(f"constrained answers need {error.name}: {INSTALL}") from error
         text = (model / "tokenizer.json").read_text(encoding="utf-8")
         self._library: Any = llguidance
         self._tokens: Any = llguidance.LLTokenizer(text, n_vocab=size, eos_token=sorted(end_ids))
         self._bytes = [self._tokens.decode_bytes([token]) for token in range(size)]
+        self._words = Tokenizer.from_str(text)
         self._ends, self._style = np.asarray(sorted(end_ids), dtype=np.int64), STYLES[whitespace]
         self._kept: OrderedDict[tuple[str, tuple[int, ...]], Logits] = OrderedDict()
 
@@ -84,6 +86,27 @@ class Grammar:
         """Whether these ids, without an end token, are a whole answer."""
         matcher = self._matcher(schema)
         return matcher.try_consume_tokens(list(ids)) == len(ids) and bool(matcher.is_accepting())
+
+    def beginning(self, schema: str) -> Place:
+        """The place before the first byte of an answer."""
+        return Place(self._matcher(schema), self._tokens, self._bytes, self._mask)
+
+    def text(self, ids: Sequence[int]) -> tuple[bytes, bool]:
+        """The bytes of an answer without the end token, and whether it had one."""
+        ended = bool(ids) and ids[-1] in self._ends
+        return b"".join(self._bytes[token] for token in (ids[:-1] if ended else ids)), ended
+
+    def starts(self, ids: Sequence[int]) -> NDArray[np.int64]:
+        """At which byte of the text each token of an answer begins."""
+        lengths = [0, *(len(self._bytes[token]) for token in ids[:-1])]
+        return np.cumsum(lengths, dtype=np.int64)
+
+    def cut(self, text: bytes) -> tuple[int, ...] | None:
+        """The tokenizer's own cut of a text, None where it ends within a character."""
+        try:
+            return tuple(self._words.encode(text.decode("utf-8"), add_special_tokens=False).ids)
+        except UnicodeDecodeError:
+            return None
 
     def penalties(self, schema: str, ids: tuple[int, ...]) -> Logits:
         """What is taken from the logits [len(ids), vocabulary] of an answer's positions: 0 where allowed."""
@@ -126,13 +149,57 @@ class Grammar:
         return found
 
 
+class Place:
+    """A place in the text of an answer that is being written, byte by byte or token by token."""
+
+    def __init__(
+        self, matcher: Any, tokens: Any, spelt: Sequence[bytes], mask: Callable[[Any], NDArray[np.bool_]]
+    ) -> None:
+        """Begin before the first byte."""
+        self.at = 0
+        self._matcher, self._tokens, self._spelt, self._mask = matcher, tokens, spelt, mask
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing but an end token may follow."""
+        return bool(self._matcher.is_stopped())
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer may end here."""
+        return bool(self._matcher.is_accepting())
+
+    def forced(self) -> bytes:
+        """The text that must come next."""
+        return b"" if self.stopped else bytes(self._matcher.compute_ff_bytes())
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """The tokens [vocabulary] that may come next."""
+        return self._mask(self._matcher)
+
+    def leads(self, token: int, text: bytes) -> bool:
+        """Whether a token is what the whole text goes on with here."""
+        return bool(self._spelt[token]) and text.startswith(self._spelt[token], self.at)
+
+    def take(self, token: int) -> None:
+        """Go on behind a token."""
+        self._matcher.consume_token(token)
+        self.at += len(self._spelt[token])
+
+    def write(self, text: bytes) -> None:
+        """Go on behind a text that the grammar allows."""
+        for value in text:
+            self._matcher.consume_tokens(self._tokens.tokenize_bytes(bytes([value])))
+        self.at += len(text)
+
+
 class MaskedReference(Reference):
     """The text reference whose logits, in the context of a schema, leave out what the grammar does not allow."""
 
     def __init__(self, folder: Path, target: Target, grammar: Grammar | None) -> None:
         """Without a grammar it is the plain reference."""
         super().__init__(folder, target)
-        self._grammar = grammar
+        self.grammar = grammar
 
     def walk(
         self, contexts: Sequence[Context], variants: Sequence[Variant]
@@ -141,7 +208,7 @@ class MaskedReference(Reference):
         for index, blocks in super().walk(contexts, variants):
             context = contexts[index]
             schema = context.prompt.condition if isinstance(context.prompt, Conditioned) else ""
-            if self._grammar and isinstance(schema, str) and schema:
-                taken = self._grammar.penalties(schema, context.output)
+            if self.grammar and isinstance(schema, str) and schema:
+                taken = self.grammar.penalties(schema, context.output)
                 blocks = tuple(block - taken for block in blocks)
             yield index, blocks

@@ -18,6 +18,7 @@ from pytest_vibeserve.judge.interface import searched
 from pytest_vibeserve.modalities.chat.bench import ChatBench, ChatWire
 from pytest_vibeserve.modalities.chat.grammar import INSTALL, Grammar, MaskedReference
 from pytest_vibeserve.modalities.chat.properties import ChatConversation, chat_properties
+from pytest_vibeserve.modalities.chat.recut import RecutAuditor
 from pytest_vibeserve.modalities.chat.requests import numbered
 from pytest_vibeserve.modalities.chat.secrets import leaked, secrets_told
 from pytest_vibeserve.modalities.chat.wire import ChatRequest
@@ -32,100 +33,101 @@ class ChatJudge(Judge):
 
     def __init__(self, bench: Bench, model: Path) -> None:
         """Bind to one served candidate; the reference is loaded on first use."""
-        wire = ChatWire(bench.target, bench.vocabulary, model)
-        self._chats = ChatBench(bench, wire)
-        super().__init__(self._chats, model, self._made)
+        self.wire = ChatWire(bench.target, bench.vocabulary, model)
+        self.chats = ChatBench(bench, self.wire)
+        super().__init__(self.chats, model, self._made)
 
     def audit(self) -> None:
         """Chats, constrained and free, predicted or not, alone and under load, are the model's own; and valid."""
-        sizes = self._chats.target.audit
-        count = sizes.quick if self._chats.depth == "quick" else sizes.full
+        sizes = self.chats.target.audit
+        count = sizes.quick if self.chats.depth == "quick" else sizes.full
         heard = self._asked(FIRST_LOOK, "first")
-        refused_at_once(self._chats, [*self._agreed(heard, "audit"), *self._valid(heard)])
-        refused_at_once(self._chats, glanced(self.auditor, heard, "audit"))
+        refused_at_once(self.chats, [*self._agreed(heard, "audit"), *self._valid(heard)])
+        refused_at_once(self.chats, glanced(self.auditor, heard, "audit"))
 
         def stage(number: int) -> list[Check]:
-            draws = self._chats.draws(f"audit/{number}")
+            draws = self.chats.draws(f"audit/{number}")
             heard.extend(self._asked(len(heard) if number else count - len(heard), str(number)))
             found = [*self._agreed(heard, "audit"), *self._valid(heard)]
             if any(check.result == "fail" for check in found):
                 return found
             return found + examined(self.auditor, heard, draws, len(heard), "audit")
 
-        decided(self._chats, stage)
+        decided(self.chats, stage)
 
     def interface(self) -> None:
         """Every field of a chat means what the contract says; refusals are refusals, and the server lives on."""
-        talk = ChatConversation(self._chats, self.auditor, self.end_ids)
-        chat = self._chats.target.chat
+        talk = ChatConversation(self.chats, self.auditor, self.end_ids)
+        chat = self.chats.target.chat
         found = [
-            searched(talk, name, wanted) for name, wanted in chat_properties(chat.schemas, chat.predictions).items()
+            searched(name, ((talk, wanted),))
+            for name, wanted in chat_properties(chat.schemas, chat.predictions).items()
         ]
         heard = self.auditor.gathered([answer for answer in talk.heard if answer.choices], noise=False)
         own = [item for item in heard if not item.choice.retokenised]
         conclude(
-            self._chats, [*found, *self._valid(talk.heard), *([self.auditor.single(own, "interface")] if own else [])]
+            self.chats, [*found, *self._valid(talk.heard), *([self.auditor.single(own, "interface")] if own else [])]
         )
 
     def sessions(self) -> None:
         """Clients that leave in the middle change nobody's answer; what one was told is not told to another."""
-        draws = self._chats.draws("sessions")
-        heard = deserted(self._chats, self._chats.wire, draws)
-        told = secrets_told(self._chats, draws)
+        draws = self.chats.draws("sessions")
+        heard = deserted(self.chats, self.chats.wire, draws)
+        told = secrets_told(self.chats, draws)
         found = [*self._agreed([*heard, *told], "sessions"), leaked(told), *self._valid(heard)]
         greedy = [answer for answer in (*heard, *told) if answer.request.temperature == 0]
         evidence = self.auditor.gathered(greedy, noise=False)
         own = [item for item in evidence if not item.choice.retokenised]
-        conclude(self._chats, [*found, *([self.auditor.single(own, "sessions")] if own else [])])
+        conclude(self.chats, [*found, *([self.auditor.single(own, "sessions")] if own else [])])
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server answers as the copy does.
 
         Chats may be short: what their margins leave open is left open, since every single token is looked at.
         """
-        if left_to_full(self._chats):
+        if left_to_full(self.chats):
             return
-        draws, target = self._chats.draws("canary"), self._chats.target
+        draws, target = self.chats.draws("canary"), self.chats.target
         with canary.perturbed(self.auditor, target, draws) as copy:
-            with self._chats.relaunched(copy.reference.folder) as bench:
-                fresh = self._chats.wire.workload(draws).free(canary.REQUESTS)
+            with self.chats.relaunched(copy.reference.folder) as bench:
+                fresh = self.chats.wire.workload(draws).free(canary.REQUESTS)
                 answers = bench.ask(numbered(fresh), target.limits.concurrency)
             found = settled(canary.checks(copy, self.auditor, answers))
-            conclude(self._chats, [*self._agreed(answers, "canary"), *found])
+            conclude(self.chats, [*self._agreed(answers, "canary"), *found])
 
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit the answers that were measured; constrained ones must be valid as well."""
-        return [*conclude(self._chats, self._valid(answers)), *super().examine(answers)]
+        return [*conclude(self.chats, self._valid(answers)), *super().examine(answers)]
 
     def _asked(self, count: int, part: str) -> list[Answer]:
         """Fresh chats, an eighth of them alone, and with predictions where the target has them."""
-        workload = self._chats.wire.workload(self._chats.draws(f"chats/{part}"))
-        again = count // 3 if self._chats.target.chat.predictions else 0
+        workload = self.chats.wire.workload(self.chats.draws(f"chats/{part}"))
+        again = count // 3 if self.chats.target.chat.predictions else 0
         chats = workload.requests(max(2, count - again))
         few = max(1, len(chats) // 8)
-        first = self._chats.ask(chats[:few])
-        first += self._chats.ask(numbered(chats[few:]), self._chats.target.limits.concurrency)
+        first = self.chats.ask(chats[:few])
+        first += self.chats.ask(numbered(chats[few:]), self.chats.target.limits.concurrency)
         greedy = [answer for answer in first if answer.request.temperature == 0 and not answer.fault]
-        return [*first, *self._chats.ask(workload.predicted(greedy[:again]))]
+        return [*first, *self.chats.ask(workload.predicted(greedy[:again]))]
 
     def _valid(self, answers: Sequence[Answer]) -> list[Check]:
         """Checks `json.valid` and `json.grammar` over the constrained answers; none where none was asked."""
         asked = [answer for answer in answers if isinstance(answer.request, ChatRequest) and answer.request.schema]
-        grammar = self._chats.wire.grammar
+        grammar = self.chats.wire.grammar
         if not asked or grammar is None:
             return []
-        roomy = self._chats.target.chat.whitespace != "any"
+        roomy = self.chats.target.chat.whitespace != "any"
         wrong = [(answer, fault) for answer in asked for fault in _faults(answer, roomy)]
         illegal = [(answer, fault) for answer in asked for fault in _illegal(answer, grammar)]
         return [_over(asked, wrong, "json.valid"), _over(asked, illegal, "json.grammar")]
 
     def _agreed(self, answers: Sequence[Answer], prefix: str) -> list[Check]:
-        return agreement_checks(answers, self._chats.vocabulary, self.end_ids, prefix)
+        return agreement_checks(answers, self.chats.vocabulary, self.end_ids, prefix)
 
     def _made(self) -> Auditor:
-        target = self._chats.target
-        reference = MaskedReference(self._folder, target, self._chats.wire.grammar)
-        return Auditor.of(reference, self._chats.vocabulary, target, self._chats.depth)
+        target = self.chats.target
+        reference = MaskedReference(self._folder, target, self.chats.wire.grammar)
+        return RecutAuditor.of(reference, self.chats.vocabulary, target, self.chats.depth)
 
 
 def _over(asked: Sequence[Answer], wrong: Sequence[tuple[Answer, str]], name: str) -> Check:

@@ -12,6 +12,7 @@ from pytest_vibeserve.judge import properties, refusals
 from pytest_vibeserve.judge.agreement import described
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.conversation import Breached, Conversation
+from pytest_vibeserve.judge.interface import Way, ways_of
 from pytest_vibeserve.judge.properties import Property
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.chat.bench import ChatBench
@@ -34,6 +35,8 @@ BAD_SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"ty
 class ChatConversation(Conversation):
     """A conversation whose requests are chats."""
 
+    path, route = PATH, "chats"
+
     def __init__(self, bench: ChatBench, auditor: Auditor, end_ids: frozenset[int]) -> None:
         """Bind to a server that speaks chat."""
         super().__init__(bench, auditor, end_ids)
@@ -47,14 +50,36 @@ class ChatConversation(Conversation):
         """A fresh greedy chat; `given` fields override."""
         return as_chat(super().request(**given), self.workload())
 
-    def send(self, fields: dict[str, Any] | bytes, path: str = PATH, method: str = "POST") -> Reply:
-        """The reply to a body that no request can state."""
-        return super().send(fields, path, method)
+    def filling(self, tokens: int) -> Request:
+        """A greedy chat that asks for all that its prompt leaves of the context: `tokens`, or a few more."""
+        workload, vocabulary, context = self.workload(), self.bench.vocabulary, self.bench.target.limits.context
+        pieces = self.random().choices(vocabulary.spelt, k=context)
+
+        def chat(count: int) -> ChatRequest:
+            messages = (Message("user", vocabulary.decode(pieces[:count])),)
+            return ChatRequest(id=0, prompt_ids=workload.template.ids(messages), max_tokens=tokens, messages=messages)
+
+        least, most = 1, context
+        while most - least > 1:
+            middle = (least + most) // 2
+            least, most = (middle, most) if len(chat(middle).prompt_ids) + tokens <= context else (least, middle)
+        found = chat(least)
+        self._serial += 1
+        room = context - len(found.prompt_ids)
+        return replace(found, id=self._serial, max_tokens=room, stream=False, kind="interface")
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON body of a chat."""
+        assert isinstance(request, ChatRequest)
+        return body(request)
+
+    def read(self, request: Request, reply: Reply) -> Answer:
+        """What a reply says."""
+        return self._chats.wire.answer(request, reply)
 
     def spelt(self, request: Request, **fields: Any) -> Answer:
         """The answer to a chat whose body is changed by `fields`."""
-        chat = as_chat(request, self.workload())
-        return self._chats.wire.answer(chat, self.send({**body(chat), **fields}))
+        return super().spelt(as_chat(request, self.workload()), **fields)
 
 
 def turns(talk: Conversation) -> None:
@@ -114,6 +139,19 @@ def _refused(what: str, reply: Reply) -> None:
 SHARED = (
     "max-tokens", "logprobs", "stop", "n", "seed", "logit-bias", "top-k", "stream", "end-token", "unknown-fields",
 )  # fmt: skip
+
+
+BESIDE = {"answer-length", "context-limit", "cancellation", "unicode"}
+"""What the chats of a target that has completions too must keep beside what all chats must."""
+
+
+def ways_beside(completions: Conversation, chats: ChatConversation) -> dict[str, tuple[Way, ...]]:
+    """The properties of a target that has both routes, each on those that it holds on."""
+    found = ways_of(completions)
+    everywhere = {name: wanted for name, ((_, wanted),) in found.items() if name in BESIDE}
+    for name, wanted in (chat_properties(schemas=False, predicted=False) | everywhere).items():
+        found[name] = (*found.get(name, ()), (chats, wanted))
+    return found
 
 
 def chat_properties(schemas: bool, predicted: bool) -> dict[str, Property]:

@@ -33,10 +33,14 @@ class ChatWorkload:
     draws: random.Random
 
     def requests(self, count: int) -> list[ChatRequest]:
-        """Fresh chats: the target's share of them constrained; half streamed; numbered from 0."""
+        """Fresh chats: the target's share of them constrained; half streamed; numbered from 0.
+
+        They are as the target's own `workload.py` shapes them, where it has one.
+        """
         constrained = int(count * self.target.chat.constrained) if self.target.chat.schemas else 0
         found = [*self.constrained(constrained), *self.free(count - constrained)]
-        return numbered(self.draws.sample(found, len(found)))
+        drawn = list[Request](numbered(self.draws.sample(found, len(found))))
+        return [as_chat(one, self) for one in Workload(self.target, self.vocabulary, self.draws).shaped(drawn)]
 
     def free(self, count: int) -> list[ChatRequest]:
         """Chats without a schema, with the flags that completions are drawn with; some after a system's turn."""

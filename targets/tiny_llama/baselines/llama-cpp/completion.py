@@ -209,10 +209,14 @@ class Answer:
         self._head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
         self._head["model"] = card.name
 
+    def said(self, choice: dict[str, Any], _: str) -> dict[str, Any]:
+        """Return a choice object, of an event ("delta") or of a whole answer ("message"), as it is told."""
+        return choice
+
     def frame(self, choices: list[dict[str, Any]], first: bool) -> bytes:
         """Return one server-sent event."""
-        prompt = self._prompt_ids() if first else {}
-        return b"data: " + orjson.dumps(self._head | prompt | {"choices": choices}) + b"\n\n"
+        prompt, said = self._prompt_ids() if first else {}, [self.said(choice, "delta") for choice in choices]
+        return b"data: " + orjson.dumps(self._head | prompt | {"choices": said}) + b"\n\n"
 
     def closing(self, choices: list[Choice]) -> bytes:
         """Return the last lines of a stream."""
@@ -222,7 +226,7 @@ class Answer:
 
     def whole(self, shown: list[list[dict[str, Any]]], choices: list[Choice]) -> bytes:
         """Return the JSON of a complete answer, from the choice objects of each choice."""
-        merged = [_merge(parts) for parts in shown]
+        merged = [self.said(_merge(parts), "message") for parts in shown]
         return orjson.dumps(self._head | self._prompt_ids() | {"choices": merged, "usage": self._usage(choices)})
 
     def _prompt_ids(self) -> dict[str, Any]:

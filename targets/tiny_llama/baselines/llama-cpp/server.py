@@ -93,6 +93,14 @@ class Service:
         """End the engine."""
         self._engine.close()
 
+    def routes(self) -> list[tuple[str, str, Route]]:
+        """Method, path and handler of everything that is served."""
+        return [
+            ("GET", "/health", self.health),
+            ("GET", "/v1/models", self.models),
+            ("POST", "/v1/completions", self.completions),
+        ]
+
     async def health(self, _: web.Request) -> web.Response:
         """Answer 200: the server listens when the model is loaded."""
         return web.Response()
@@ -103,13 +111,16 @@ class Service:
 
     async def completions(self, http: web.Request) -> web.StreamResponse:
         """Answer a completion request, whole or as a stream."""
-        body = read(await http.read())
+        return await self.answered(http, read(await http.read()), Answer)
+
+    async def answered(self, http: web.Request, body: Body, kind: type[Answer]) -> web.StreamResponse:
+        """Answer a request, in the form that `kind` writes; Refusal names what this engine cannot serve."""
         jobs = self._card.jobs(body)
         for job in jobs:
             refuse = Engine.refusal(job)
             if refuse:
                 raise Refusal(f"this engine is served without {refuse}", refuse)
-        work = _Work(body, jobs, self._card)
+        work = _Work(body, jobs, self._card, kind)
         keys = [next(self._keys) for _ in jobs]
         for index, (key, job) in enumerate(zip(keys, jobs, strict=True)):
             self._waiting[key] = (index, work.arrived)
@@ -154,8 +165,8 @@ class Service:
 class _Work:
     """One request in flight."""
 
-    def __init__(self, body: Body, jobs: list[Job], card: Card) -> None:
-        self.answer = Answer(body, jobs, card)
+    def __init__(self, body: Body, jobs: list[Job], card: Card, kind: type[Answer]) -> None:
+        self.answer = kind(body, jobs, card)
         self.choices = [Choice(index, job, body, card) for index, job in enumerate(jobs)]
         self.arrived: Arrivals = asyncio.Queue()
         self.unfinished = len(jobs)
@@ -182,19 +193,18 @@ async def errors(request: web.Request, handler: Route) -> web.StreamResponse:
     return web.Response(status=refusal.status, body=refusal.body(), content_type="application/json")
 
 
-async def application(folder: Path) -> web.Application:
+async def application(folder: Path, kind: type[Service] = Service) -> web.Application:
     """Load the model and return the application that serves it."""
-    service = Service(folder)
+    service = kind(folder)
     await service.warm()
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[web.middleware(errors)])
     app.on_cleanup.append(service.close)
-    app.router.add_get("/health", service.health)
-    app.router.add_get("/v1/models", service.models)
-    app.router.add_post("/v1/completions", service.completions)
+    for method, path, handler in service.routes():
+        app.router.add_route(method, path, handler)
     return app
 
 
-def main() -> None:
+def main(kind: type[Service] = Service) -> None:
     """Serve until the process is told to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
@@ -202,7 +212,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
     web.run_app(
-        application(options.model),
+        application(options.model, kind),
         host=options.host,
         port=options.port,
         access_log=None,
