@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,10 +12,8 @@ from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
 from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, SPEED, UNDER_SLO, Lengths
 from pytest_vibeserve.loads import Load as Load
+from pytest_vibeserve.mistakes import reasons
 from pytest_vibeserve.traces import read_arrivals
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 TARGET_FILE = "target.toml"
 TOKENWISE, WITH_PROMPTS = ("sessions", "trace"), ("text", "chat-json")
@@ -208,7 +205,7 @@ def load_target(name: str, profile: str = "full") -> Target:
     try:
         target = Target.model_validate({**table, "folder": folder, "profile": profile})
     except ValidationError as error:
-        raise UsageError(f"{path}: {_reasons(error)}") from None
+        raise UsageError(f"{path}: {reasons(error, Target)}") from None
     _check(target, path)
     return target
 
@@ -277,37 +274,3 @@ def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = _overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _reasons(error: ValidationError) -> str:
-    known = dict(_descriptions(Target))
-    faults = error.errors(include_url=False)
-    # A list that lost a faulty entry is then also too short: only the fault itself is worth saying.
-    own = [one for one in faults if not any(one is not other and _within(other, one) for other in faults)]
-    return "; ".join(_reason(fault, known) for fault in own)
-
-
-def _within(fault: ErrorDetails, other: ErrorDetails) -> bool:
-    return len(fault["loc"]) > len(other["loc"]) and fault["loc"][: len(other["loc"])] == other["loc"]
-
-
-def _reason(fault: ErrorDetails, known: dict[str, str]) -> str:
-    shown = ".".join(str(part) for part in fault["loc"]) or "(top level)"
-    field = ".".join(part for part in fault["loc"] if isinstance(part, str))
-    if fault["type"] == "missing":
-        return f"{shown} is missing: {known.get(field, '')}"
-    if fault["type"] == "extra_forbidden":
-        above, _, name = field.rpartition(".")
-        beside = [other.rpartition(".") for other in known]
-        return f"{shown} is no field; {nearest(name, [last for before, _, last in beside if before == above])}"
-    return f"{shown}: {fault['msg'].removeprefix('Value error, ')}, found {fault['input']!r}"[:300]
-
-
-def _descriptions(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
-    """Every field below a part by its dotted name, with what it means; list indices are left out."""
-    for name, info in part.model_fields.items():
-        field = above + (info.alias or name)
-        yield field, info.description or ""
-        for kind in (info.annotation, *get_args(info.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _descriptions(kind, f"{field}.")
