@@ -80,6 +80,8 @@ def take_in(facts: Facts, record: Round) -> None:
         facts.starter = facts.starter or record
     if kind == "final":
         facts.finals.append(record)
+    if any(order.limits or order.verb == "resume" for order in record.task.orders):
+        facts.idle = 0
     if kind == "work":
         facts.turns += ruling != "void" or record.assessment is None
         facts.idle += ruling == "void" and record.assessment is None and not (record.work and record.work.exhausted)

@@ -99,10 +99,11 @@ def _handed_off(lab: Lab) -> tuple[subprocess.Popen[str], Handover, Path]:
 
 
 def _round_again(lab: Lab, run: subprocess.Popen[str], number: int, laid: Path) -> None:
-    """Wait until the brief of a round is out and the edits are back."""
+    """Wait until the brief of a round is out and the edits are back, after which kept.json goes."""
     _waiting(lab, run, number)
+    kept = lab.latest / "handoff" / "kept.json"
     until = time.monotonic() + 20
-    while not laid.exists() and time.monotonic() < until:
+    while (kept.exists() or not laid.exists()) and time.monotonic() < until:
         time.sleep(0.05)
 
 
