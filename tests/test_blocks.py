@@ -36,7 +36,6 @@ ROWS = [
     {"timestamp": 400 * number, "input_length": 40 + number, "output_length": 3 + number % 4, "hash_ids": [number % 2]}
     for number in range(14)
 ]
-OTHERS, SLOW = ("qwen3_32b_code_edit", "llama_3_8b", "tiny_llama"), pytest.mark.slow
 
 
 def with_trace(target: Target, folder: Path) -> Target:
@@ -68,7 +67,8 @@ def lengths(draft: Draft) -> list[int]:
     return [len(request.prompt_ids) for request in draft.requests]
 
 
-@pytest.mark.parametrize("name", ["llama_mlx_json", *(pytest.param(name, marks=SLOW) for name in OTHERS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llama_mlx_json", "qwen3_32b_code_edit", "llama_3_8b", "tiny_llama"])
 def test_an_honest_starter_answers_every_turn_and_every_request_of_a_trace(name: str, tmp_path: Path) -> None:
     records: list[Check] = []
     with served(name, tmp_path, records) as bench:

@@ -72,6 +72,7 @@ def test_a_baseline_of_half_the_speed_is_beaten_in_a_few_pairs(gates: Gates, lab
     assert "c1, poisson not compared" in found.standing
 
 
+@pytest.mark.slow
 def test_a_full_gate_compares_the_other_loads_too_and_says_so(gates: Gates, lab: Path, tmp_path: Path) -> None:
     table = (lab / "target.toml").read_text(encoding="utf-8")
     brief = re.sub(r"^full_s = .*$", "full_s = 2", table, flags=re.MULTILINE)

@@ -34,8 +34,8 @@ JUDGED = {
 }
 """The cheat of each target that every run judges."""
 
-ACCEPTED = {"llama_mlx_json", "show_o2_h100"}
-"""The targets whose starter every run judges: half a minute each."""
+ACCEPTED = {"llama_mlx_json"}
+"""The target whose starter every run judges: half a minute."""
 
 ALL = [(scene, name) for scene in SCENES for name in members_of(scene)]
 SHARED = ("answers.py", "card.py", "environment.py", "sampling.py", "sequence.py", "text.py")

@@ -18,7 +18,7 @@ from pytest_vibeserve.settings import read_settings
 from pytest_vibeserve.target import Hardware
 
 
-@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+@pytest.mark.parametrize("backend", [pytest.param("cpu", marks=pytest.mark.slow), "cuda"])
 def test_a_candidate_started_again_is_alone_on_an_accelerator(backend: str, root: Path, tmp_path: Path) -> None:
     candidate = tmp_path / "candidate"
     shutil.copytree(root / "targets" / "tiny_llama" / "starter", candidate)

@@ -64,7 +64,7 @@ def test_the_starter_keeps_its_word_on_both_routes(target: Target, model: Path, 
         pytest.param("chats_copied", "interface.n", marks=pytest.mark.slow),
         pytest.param("chats_unbiased", "interface.logit-bias", marks=pytest.mark.slow),
         pytest.param("chats_ended", "interface.end-token", marks=pytest.mark.slow),
-        ("chats_overrun", "interface.context-limit"),
+        pytest.param("chats_overrun", "interface.context-limit", marks=pytest.mark.slow),
         ("chats_refused_in_words", "interface.errors"),
     ],
 )

@@ -39,6 +39,7 @@ def model(target: Target) -> Path:
     return model_folder(target)
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_cut_anew_is_judged_by_the_choices_that_the_grammar_left(
     target: Target, model: Path
 ) -> None:
