@@ -50,7 +50,12 @@ def budget_left(rounds: Sequence[Round], budget: Budget) -> bool:
 
 
 def promotion_fits(rounds: Sequence[Round], budget: Budget) -> bool:
-    """Whether a full gate of code that a quick one has just accepted leaves time for the final one."""
+    """Whether a full gate of code that a quick one has just accepted leaves time for the final one.
+
+    After the last round the final gate asks the same at once, and falls back on what was kept before.
+    """
+    if budget.max_rounds is not None and len(lineage.judged_work(rounds)) + 1 >= budget.max_rounds:
+        return False
     if budget.max_hours is None:
         return True
     needed_s = _last_quick_s(rounds) + 2 * kept_back_s(rounds, budget)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from loop_lab import Lab, faster
+from planner_lab import PLANNER, answer
 
 
 def _techniques(lab: Lab) -> list[list[str]]:
@@ -252,10 +253,8 @@ def test_what_a_runs_agent_did_is_replayed_from_the_run_itself(lab: Lab) -> None
 
 
 def test_a_planner_is_replayed_as_well(lab: Lab) -> None:
-    from policies.test_agent_policy import PLANNER, _answer
-
     (lab.folder / "planning.py").write_text(PLANNER)
-    (lab.folder / "script.json").write_text(json.dumps([_answer("it breaks", "150"), _answer("more", "300")]))
+    (lab.folder / "script.json").write_text(json.dumps([answer("it breaks", "150"), answer("more", "300")]))
     assert lab.run("--policy", "agent", "--agent", "planning:PlanningAgent").returncode == 0
     before, name = lab.rounds(), f"recorded run={lab.latest}"
     done = lab.run("--policy", "agent", "--agent", name, "--planner", name, "--runs", "again")

@@ -58,6 +58,11 @@ def test_a_promotion_takes_the_full_gate_where_the_final_one_still_fits_behind_i
     assert not promotion_fits(rounds, Budget(max_hours=(needed_s - 1) / 3600))
 
 
+def test_in_the_last_round_the_final_gate_is_the_only_full_one() -> None:
+    assert promotion_fits([_round(0, "starter")], Budget(max_rounds=2))
+    assert not promotion_fits([_round(0, "starter"), _round(1)], Budget(max_rounds=2))
+
+
 def test_a_final_gate_that_failed_leads_to_the_candidate_before() -> None:
     rounds = [_round(0, "starter"), _round(1), _round(2, base=1)]
     assert _next([*rounds, _round(3, "final", 2)], max_rounds=2) is None

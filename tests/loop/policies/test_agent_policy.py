@@ -3,39 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from loop_lab import Lab, faster
+from planner_lab import PLANNER, PROPOSAL, answer
 from round_lab import a_round, assessed, compared, refused, starter, worked
 
 from vibeserve_loop.policies.agent import AgentPolicy
-from vibeserve_loop.proposals import Answer, Expectation, Item, Proposal
+from vibeserve_loop.proposals import Answer
 from vibeserve_loop.records import AgentResult, Knobs, Round, Task
 from vibeserve_loop.roles import Charter
 from vibeserve_loop.skills import Technique
 
 HERE = Path()
-EXPECTS = Expectation(metric="output_throughput", load="c16", at_least=1.2)
-PROPOSAL = Proposal(issue="kernels", hypothesis="fewer kernels, x1.2", expects=EXPECTS, board=(Item(id="kernels"),))
 PLANNED = AgentPolicy(Charter(planned=True))
-
-PLANNER = """
-import json, pathlib
-from vibeserve_loop.records import AgentResult, Spend
-
-class PlanningAgent:
-    def work(self, brief, desk):
-        desk.log("round %d %s" % (brief.number, brief.task.kind))
-        if brief.task.kind == "plan":
-            script = json.loads(pathlib.Path("script.json").read_text())
-            asked = sum(r.task.kind == "plan" for r in brief.rounds)
-            answer = script[asked] if asked < len(script) else {"stop": "nothing is left that is worth a round"}
-            (desk.folder / "plan.json").write_text(answer if isinstance(answer, str) else json.dumps(answer))
-            return AgentResult(summary="planned", spend=Spend(usd=0.5, tokens_in=100))
-        (desk.folder / "speed").write_text(brief.task.proposal.task)
-        if brief.task.attempt == 1 and "breaks" in brief.task.proposal.hypothesis:
-            (desk.folder / "wrong").write_text("")
-        else:
-            (desk.folder / "wrong").unlink(missing_ok=True)
-        return AgentResult(summary="wrote", spend=Spend(usd=2.0, tokens_in=1000, tokens_out=10))
-"""
 
 
 def _planned(number: int, **more: object) -> Round:
@@ -199,13 +177,8 @@ def _scripted(lab: Lab, *script: object) -> tuple[str, ...]:
     return "--policy", "agent", "--agent", "planning:PlanningAgent"
 
 
-def _answer(hypothesis: str, speed: str) -> dict[str, object]:
-    proposal = PROPOSAL.model_copy(update={"hypothesis": hypothesis, "task": speed})
-    return {"proposal": proposal.model_dump()}
-
-
 def test_a_planner_that_is_asked_answers_in_a_file_that_is_checked(lab: Lab) -> None:
-    words = _scripted(lab, "no json", _answer("it breaks first", "150"), _answer("then more", "300"))
+    words = _scripted(lab, "no json", answer("it breaks first", "150"), answer("then more", "300"))
     done = lab.run(*words)
     assert done.returncode == 0, done.stderr
     told = [(r["task"]["kind"], r["decision"]["ruling"]) for r in lab.rounds()]
@@ -224,7 +197,7 @@ def test_a_planner_that_is_asked_answers_in_a_file_that_is_checked(lab: Lab) -> 
 
 
 def test_a_planner_is_told_the_hints_and_reads_the_profile_if_it_wants(lab: Lab) -> None:
-    words = _scripted(lab, _answer("first", "150"))
+    words = _scripted(lab, answer("first", "150"))
     source = (lab.folder / "planning.py").read_text()
     told = 'desk.log((desk.folder / "profile.md").read_text() if brief.task.kind == "plan" else "")'
     (lab.folder / "planning.py").write_text(source.replace('desk.log("round', told + '\n        desk.log("round'))
@@ -240,7 +213,7 @@ def test_a_planner_is_told_the_hints_and_reads_the_profile_if_it_wants(lab: Lab)
 
 
 def test_money_and_tokens_end_a_run_cleanly(lab: Lab) -> None:
-    words = _scripted(lab, _answer("more", "150"), _answer("more yet", "300"))
+    words = _scripted(lab, answer("more", "150"), answer("more yet", "300"))
     done = lab.run(*words, "--max-usd", "2")
     assert done.returncode == 0, done.stderr
     assert [r["task"]["kind"] for r in lab.rounds()] == ["starter", "plan", "work", "final"]
