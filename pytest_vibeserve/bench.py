@@ -147,11 +147,6 @@ class Bench:
         """Keep a check or a measurement for the report."""
         self._record(record)
 
-    @property
-    def can_relaunch(self) -> bool:
-        """Whether the candidate can be started once more."""
-        return self._launch is not None
-
     @contextmanager
     def relaunched(self, model: Path, hook: Path | None = None) -> Iterator[Bench]:
         """The candidate started afresh on a folder of the model, in the block; skips where it cannot be started.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.load_command.answers import keeps_up, plain, read
+from pytest_vibeserve.load_command.answers import json_ready, keeps_up, read
 from pytest_vibeserve.load_command.options import search
 from pytest_vibeserve.load_command.saving import save
 from pytest_vibeserve.load_command.sources import Asked
@@ -52,7 +52,7 @@ def test_a_server_keeps_up_when_answers_come_as_fast_as_requests_leave() -> None
 
 
 def test_the_infinite_is_written_in_words_and_nothing_as_null() -> None:
-    told = plain({"p99": math.inf, "mean": [math.nan, 1.5], "failed": 0, "void": ""})
+    told = json_ready({"p99": math.inf, "mean": [math.nan, 1.5], "failed": 0, "void": ""})
     assert json.loads(json.dumps(told)) == {"p99": "Infinity", "mean": [None, 1.5], "failed": 0, "void": ""}
 
 

@@ -47,8 +47,7 @@ def logprobs(talk: Conversation) -> None:
 
 def stop(talk: Conversation) -> None:
     """A stop string, within a token or across several, ends the answer and shows neither itself nor what follows it."""
-    request = talk.request(max_tokens=10)
-    first = _first(talk, request)
+    request, first = _quotable(talk, talk.request(max_tokens=10))
     for place in (_anywhere(talk, first.text), _across(talk, first)):
         if place is not None:
             chosen = first.text[place : place + talk.draw(st.integers(3, 6))]
@@ -56,8 +55,22 @@ def stop(talk: Conversation) -> None:
             talk.ask(replace(request, stop=stops, stream=talk.draw(st.booleans())))
 
 
+def _quotable(talk: Conversation, request: Request) -> tuple[Request, Choice]:
+    """The request and its answer, by whole tokens alone where the model's own choice is broken characters."""
+    first = _first(talk, request)
+    if not _places(first.text):
+        whole = talk.random().sample(talk.bench.vocabulary.spelt, 8)
+        request = replace(request, logit_bias=tuple((token, 100.0) for token in whole), ignore_eos=True)
+        first = _first(talk, request)
+    return request, first
+
+
+def _places(text: str) -> list[int]:
+    return [place for place in range(1, len(text) - 1) if "\ufffd" not in text[place : place + 6]]
+
+
 def _anywhere(talk: Conversation, text: str) -> int | None:
-    places = [place for place in range(1, len(text) - 1) if "\ufffd" not in text[place : place + 6]]
+    places = _places(text)
     return talk.draw(st.sampled_from(places)) if places else None
 
 

@@ -19,7 +19,7 @@ import orjson
 
 from pytest_vibeserve.errors import ExitCode, UsageError, VibeserveError
 from pytest_vibeserve.load_command import options
-from pytest_vibeserve.load_command.answers import plain
+from pytest_vibeserve.load_command.answers import json_ready
 from pytest_vibeserve.load_command.run import Run
 from pytest_vibeserve.load_generator import ShardedLoadGenerator
 
@@ -98,7 +98,7 @@ def _cores(processes: int) -> Sequence[int]:
 
 
 def _say(told: dict[str, object]) -> None:
-    sys.stdout.write(orjson.dumps(plain(told)).decode() + "\n")
+    sys.stdout.write(orjson.dumps(json_ready(told)).decode() + "\n")
     sys.stdout.flush()
 
 

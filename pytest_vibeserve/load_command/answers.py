@@ -83,12 +83,12 @@ def keeps_up(answers: Sequence[Answer]) -> float:
     return 1.0 if spans[1] <= 0 else min(1.0, spans[0] / spans[1])
 
 
-def plain(value: object) -> object:
+def json_ready(value: object) -> object:
     """Numbers as JSON can hold them: the infinite as "Infinity", what is no number as null."""
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
+        return {name: json_ready(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [json_ready(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity"
     return value

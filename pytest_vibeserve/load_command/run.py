@@ -15,7 +15,7 @@ from pytest_vibeserve.load_command.answers import told
 from pytest_vibeserve.load_command.options import Place
 from pytest_vibeserve.load_command.saving import save
 from pytest_vibeserve.load_command.search import Search
-from pytest_vibeserve.load_command.sources import Asked, Form, Replay, Source, Talk, Words
+from pytest_vibeserve.load_command.sources import Asked, Conversations, Form, Replay, Source, Words
 from pytest_vibeserve.load_generator import ShardedLoadGenerator, Traffic, arrivals
 from pytest_vibeserve.loads import Slo
 from pytest_vibeserve.metrics import Block
@@ -154,4 +154,4 @@ def _recorded(form: Form, found: Sequence[Any], asked: Mapping[str, Any], given:
     if not form.is_chat:
         raise UsageError("conversations are chats: add --chat")
     tokens = asked["tokens"] if "tokens" in given else None
-    return Talk(form, found, tokens, options.time(asked["think"], "--think", least=0.0))
+    return Conversations(form, found, tokens, options.time(asked["think"], "--think", least=0.0))

@@ -128,7 +128,7 @@ class Replay(_Read):
 
 
 @dataclass(frozen=True, slots=True)
-class Talk(_Read):
+class Conversations(_Read):
     """Recorded conversations: their questions, each after the server's own answer to the one before it.
 
     An answer is asked for as long as the recorded one is, by its bytes, or of `tokens` tokens where they are given.

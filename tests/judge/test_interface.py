@@ -99,6 +99,19 @@ def test_a_field_that_is_ignored_is_found(bound: Bind, auditor: Auditor, name: s
     assert _searched(engine, auditor, name).result == "fail"
 
 
+def test_a_stop_string_is_asked_for_although_the_model_spells_no_whole_character(
+    bound: Bind, auditor: Auditor, vocabulary: Vocabulary
+) -> None:
+    engine = bound(24).engine
+    broken = next(token for token in vocabulary.ordinary if token not in vocabulary.spelt)
+
+    def unstopped(body: Body) -> Body:
+        return {"logit_bias": {str(broken): 100.0}} | _without(body, "stop")
+
+    engine.faults.asked = unstopped
+    assert _searched(engine, auditor, "stop").result == "fail"
+
+
 @pytest.mark.parametrize("name", SERVED)
 def test_an_answer_that_breaks_its_word_is_found(bound: Bind, auditor: Auditor, name: str) -> None:
     engine = bound(21).engine

@@ -85,9 +85,7 @@ def failures(rounds: Sequence[Round]) -> tuple[Round, ...]:
     for record in reversed(rounds):
         if record.work and record.work.failed:
             found.append(record)
-        elif (record.task.kind == "work" and record.decision.ruling != "pending") or any(
-            order.verb == "resume" for order in record.task.orders
-        ):
+        elif _begins_anew(record):
             break
     return tuple(found)
 
