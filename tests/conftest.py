@@ -20,12 +20,25 @@ settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "targets" / "tiny_llama"
 LONGEST_TEST_S = 1500
+GATES = "gates"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """No test hangs for ever; as a mark, since gates run from this folder too, without the plugin that knows it."""
+    """No test hangs for ever; of two workers one runs all that asks for gates, before all else, the other the rest.
+
+    As marks, since gates run from this folder too, without the plugins that know them.
+    """
     for item in items if config.pluginmanager.hasplugin("timeout") else ():
         item.add_marker(pytest.mark.timeout(LONGEST_TEST_S))
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _group(item) != GATES)
+
+
+def _group(item: pytest.Item) -> str:
+    """What is run by one worker in one go: the gates, which go two at a time, and any other file."""
+    return GATES if GATES in getattr(item, "fixturenames", ()) else item.path.name
 
 
 @pytest.fixture(autouse=True)

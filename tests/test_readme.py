@@ -15,6 +15,7 @@ import pytest
 from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import read_report
 
+WORKERS = ("-n", "2", "--dist", "loadgroup")
 SHORT = ("--profile", "tiny", "--max-rounds", "1", "--max-hours", "0.1", "--json")
 
 
@@ -58,7 +59,7 @@ def test_the_first_command_finds_a_winner(root: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_of_the_tests_is_the_one_that_runs_them(root: Path) -> None:
-    assert _last_command(_under(root, "Test it")) == [sys.executable, "-m", "pytest"]
+    assert _last_command(_under(root, "Test it")) == [sys.executable, "-m", "pytest", *WORKERS]
 
 
 def test_a_candidate_as_the_readme_writes_it_is_judged(root: Path, tmp_path: Path) -> None:
