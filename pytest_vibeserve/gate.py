@@ -32,7 +32,6 @@ from pytest_vibeserve.settings import Settings, read_settings
 from pytest_vibeserve.verdict import Run, assemble
 
 SHARED = "vibeserve"
-GROUP = "vibeserve-evaluator"
 PLAIN = (ContractBroken, Inconclusive, CandidateFailure, InfrastructureError, UsageError)
 
 
@@ -64,7 +63,8 @@ class Gate:
             config.args[:] = [str(settings.target.folder)]
         config.option.importmode = "importlib"
         if getattr(config.option, "dist", "no") == "load":
-            config.option.dist = "loadgroup"
+            # What is measured is measured by one worker, which starts one baseline.
+            config.option.dist = "loadfile"
         return cls(config, settings)
 
     # -- what a test asks for
@@ -106,8 +106,6 @@ class Gate:
                 item.add_marker("vibeserve_accuracy")
             elif "evaluator" in fixtures:
                 item.add_marker("vibeserve_performance")
-                if self._config.pluginmanager.hasplugin("xdist"):
-                    item.add_marker(pytest.mark.xdist_group(GROUP))
         items.sort(key=_is_performance)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -20,25 +20,18 @@ settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "targets" / "tiny_llama"
 LONGEST_TEST_S = 1500
-GATES = "gates"
+LONG_FILES = ("test_readme.py",)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """No test hangs for ever; of two workers one runs all that asks for gates, before all else, the other the rest.
+    """No test hangs for ever, and files whose tests take minutes begin first, lest a worker wait for them at the end.
 
-    As marks, since gates run from this folder too, without the plugins that know them.
+    The limit is a mark, since gates run from this folder too, without the plugin that knows it.
     """
     for item in items if config.pluginmanager.hasplugin("timeout") else ():
         item.add_marker(pytest.mark.timeout(LONGEST_TEST_S))
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _group(item) != GATES)
-
-
-def _group(item: pytest.Item) -> str:
-    """What is run by one worker in one go: the gates, which go two at a time, and any other file."""
-    return GATES if GATES in getattr(item, "fixturenames", ()) else item.path.name
+    items.sort(key=lambda item: item.path.name not in LONG_FILES and "gates" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +64,9 @@ def vocabulary(tiny: Target) -> Vocabulary:
 
 @pytest.fixture(scope="session")
 def gates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gates]:
-    """Runs gates, some at the same time; what still runs at the end is stopped."""
-    running = Gates(ROOT, tmp_path_factory.mktemp("gates"))
+    """Runs gates, some at the same time, of all workers together; what still runs at the end is stopped."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    running = Gates(ROOT, tmp_path_factory.mktemp("gates"), shared)
     yield running
     running.close()

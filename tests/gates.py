@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
 
 from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import Report, read_report
@@ -20,6 +21,7 @@ AT_ONCE = 2
 TRIES = 3
 BUSY = "the load client was the bottleneck"
 LONGEST_S = 240
+PAUSE_S = 0.1
 FOREIGN = ("PYTEST_", "GITHUB_", "VIBESERVE_URL")
 
 
@@ -57,13 +59,29 @@ def run_pytest(arguments: Sequence[str], folder: Path, cwd: Path, **changes: str
     return Ended(ended.returncode, ended.stdout + ended.stderr, folder)
 
 
-class Gates:
-    """Runs gates of the tiny profile: two at a time, and one that measures alone."""
+def is_taken(file: Path, held: ExitStack) -> bool:
+    """Whether nobody held the file's lock; it is kept until `held` ends."""
+    opened = file.open("wb")
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        opened.close()
+        return False
+    held.enter_context(opened)
+    return True
 
-    def __init__(self, root: Path, folder: Path) -> None:
+
+class Gates:
+    """Runs gates of the tiny profile: two at a time, and one that measures alone, whichever workers want them.
+
+    `shared` is a folder that all workers know.
+    """
+
+    def __init__(self, root: Path, folder: Path, shared: Path) -> None:
         self._root, self._folder = root, folder
         self._pool = ThreadPoolExecutor(AT_ONCE)
-        self._places, self._entrance = BoundedSemaphore(AT_ONCE), Lock()
+        self._entrance = shared / "entrance.lock"
+        self._places = [shared / f"place-{number}.lock" for number in range(AT_ONCE)]
         self._number = count()
         self._started: dict[str, Future[Ended]] = {}
 
@@ -100,13 +118,15 @@ class Gates:
 
     @contextmanager
     def _place(self, size: int) -> Iterator[None]:
-        with self._entrance:
-            for _ in range(size):
-                self._places.acquire()
-        try:
+        """So many of the places, as they fall free; those who wait are served one after another."""
+        with ExitStack() as held:
+            with self._entrance.open("wb") as entrance:
+                fcntl.flock(entrance, fcntl.LOCK_EX)
+                while size:
+                    found = any(is_taken(place, held) for place in self._places)
+                    size -= found
+                    time.sleep(0 if found else PAUSE_S)
             yield
-        finally:
-            self._places.release(size)
 
     def result(self, name: str) -> Ended:
         """How the gate of that name ended."""

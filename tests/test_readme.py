@@ -15,7 +15,7 @@ import pytest
 from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.report import read_report
 
-WORKERS = ("-n", "2", "--dist", "loadgroup")
+WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 SHORT = ("--profile", "tiny", "--max-rounds", "1", "--max-hours", "0.1", "--json")
 
 
