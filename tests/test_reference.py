@@ -182,13 +182,16 @@ def test_a_model_that_the_hub_does_not_give_is_a_matter_of_usage(
 
 def test_the_commit_that_a_branch_of_the_hub_stood_for_is_told(tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
-    folder = tmp_path / "models--allenai--Olmo-Hybrid-7B"
+    folder = tmp_path / "models--somebody--something"
     (folder / "snapshots" / commit).mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text(commit)
     asked = (
         "from pytest_vibeserve.target import load_target; from pytest_vibeserve.weights import fetched_commit; "
-        "print([fetched_commit(load_target(name)) for name in ('olmo_hybrid_prefix_cache', 'tiny_llama')])"
+        "drawn = load_target('tiny_llama'); "
+        "hub = {'id': 'somebody/something', 'revision': 'main', 'builder': ''}; "
+        "fetched = drawn.model_copy(update={'model': drawn.model.model_copy(update=hub)}); "
+        "print([fetched_commit(fetched), fetched_commit(drawn)])"
     )
     told = []
     for place in (tmp_path, tmp_path / "empty"):
