@@ -28,7 +28,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return laboratory(tmp_path_factory.mktemp("inside") / "lab")
 
 
-@pytest.mark.slow
 def test_a_quick_gate_that_is_asked_looks_inside_after_it_has_measured(gates: Gates, lab: Path) -> None:
     ended = gates.run(STARTER, "--vibeserve-insight=yes", target=str(lab))
     assert ended.code == ExitCode.ACCEPTED, ended.output

@@ -30,10 +30,10 @@ NOT_MEMBERS = {"stub"}
 CORE = frozenset(
     {
         "memoised_answers", "constant_text", "draft_unverified", "int8_weights", "layer_skipped_under_load",
-        "precise_when_watched", "prompt_middle_cut", "greedy_for_sampled",
-        "seed_ignored", "logprobs_fabricated", "fake_first_token",
-        "refuses_under_load", "rare_wrong_token",
-        "honest_prefix_cache",
+        "precise_when_watched", "prompt_middle_cut", "max_tokens_cut", "usage_inflated", "greedy_for_sampled",
+        "nucleus_ignored", "seed_ignored", "logprobs_fabricated", "fake_first_token", "released_in_a_burst",
+        "refuses_under_load", "positions_shifted_after_reuse", "rare_wrong_token",
+        "honest_numpy", "honest_split_sums", "honest_prefix_cache", "honest_prompt_lookup",
         "honest_speculative_sampling", "honest_eager_attention",
     }
 )  # fmt: skip

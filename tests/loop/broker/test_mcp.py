@@ -219,7 +219,6 @@ async def _until_running(client: Any, ticket: str) -> None:
     raise AssertionError(found)
 
 
-@pytest.mark.slow
 def test_the_board_is_served_beside_sessions_at_desks(lab: Lab) -> None:
     (lab.target / "slow").write_text("0.5")
     for name in ("a", "b", "c", "d"):

@@ -48,7 +48,6 @@ def test_a_stricter_suite_is_told_from_the_one_of_the_run(done: Lab) -> None:
     assert [json.loads(line) for line in kept] == lines
 
 
-@pytest.mark.slow
 def test_a_regrading_that_was_killed_goes_on_where_it_was(done: Lab) -> None:
     (done.target / "slow").write_text("0.5")
     process = done.start("regrade", *done.gate)
