@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ _UNDER_WAY: set[subprocess.Popen[bytes]] = set()
 _ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
+SHELTERED = (signal.SIGINT, signal.SIGTERM)
 BOUND = (b"/machine/tether.py", b"sys.exit(main(Path(sys.argv[1])))")
 """How a word of a command line ends that has a lifeline: a tether's, and that of a gate for the broker."""
 
@@ -68,29 +70,51 @@ def run_tethered(command: Sequence[str], place: Place) -> Finished:
     if _ENDING.is_set():
         raise InfrastructureError("the loop is ending")
     began = time.monotonic()
+    timed_out = False
     with _streams(place.log) as (output, errors):
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(TETHER), *_options(place), *command],
-            cwd=place.folder,
-            env=dict(place.environment),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-        timed_out = False
-        _UNDER_WAY.add(process)
-        try:
-            process.wait(place.timeout_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-        finally:
-            _UNDER_WAY.discard(process)
-            _release(process)
+        with contextlib.ExitStack() as held:
+            with _undisturbed():
+                process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-B", str(TETHER), *_options(place), *command],
+                    cwd=place.folder,
+                    env=dict(place.environment),
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=errors,
+                    start_new_session=True,
+                )
+                held.callback(_release, process)
+                _UNDER_WAY.add(process)
+            if _ENDING.is_set():
+                raise InfrastructureError("the loop is ending")
+            try:
+                process.wait(place.timeout_s)
+            except subprocess.TimeoutExpired:
+                timed_out = True
         if _ENDING.is_set():
             raise InfrastructureError("the loop is ending")
         wall_s = time.monotonic() - began
         return Finished(process.returncode, read_tail(output), read_tail(errors), wall_s, timed_out)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Obey SIGINT and SIGTERM after the block alone, so that what it begins is known to whoever must end it.
+
+    Only the main thread obeys signals; the others need no shelter.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in SHELTERED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def wait_for_the_rest(folder: Path, timeout_s: float = 20.0) -> None:
@@ -127,6 +151,7 @@ def _options(place: Place) -> list[str]:
 
 def _release(process: subprocess.Popen[bytes]) -> None:
     """Let go of the tether and wait until it has cleared up; a second Ctrl-C waits too, for the grace is short."""
+    _UNDER_WAY.discard(process)
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
