@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,24 @@ def interrupting(started: list[Any]) -> type[subprocess.Popen[bytes]]:
     return Interrupted
 
 
+@pytest.fixture
+def obedient() -> Iterator[None]:
+    """Ctrl-C interrupts, also in a process that was started without an ear for it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("obedient")
 def test_an_interrupt_while_a_command_starts_leaves_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
-    handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(processes.subprocess, "Popen", interrupting(started))
     with pytest.raises(KeyboardInterrupt):
         run_tethered(SLEEPS, Place(tmp_path, {}, 60))
     assert started[0].returncode is not None
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_command_that_is_begun_while_all_are_ended_is_not_waited_for(
