@@ -2,8 +2,8 @@
 
 The candidate in DIR (its target's starter by default) against a copy of itself, as it is or slowed by a known factor.
 Each sitting starts both afresh and holds several contests one after another, each decided by itself with the gate's own
-code, at the alpha of a round of forty; the accuracy contract is left out.  Told `--seconds N` it begins nothing new
-after that time.  What other programs do on the machine meanwhile is in the result; a round that a gate would call void
+code, at the alpha of a round of forty unless `--alone`; the accuracy contract is left out.  Told `--seconds N` it
+begins nothing new after that time.  What other programs do on the machine meanwhile is in the result; a round that a gate would call void
 (the load client was the bottleneck, a server did not answer) is counted as void.
 """
 
@@ -31,6 +31,7 @@ from pytest_vibeserve.evaluator import Rival  # noqa: E402
 from pytest_vibeserve.report import Comparison  # noqa: E402
 from pytest_vibeserve.session import Session  # noqa: E402
 from pytest_vibeserve.settings import read_settings  # noqa: E402
+from pytest_vibeserve.statistics import ALPHA  # noqa: E402
 from pytest_vibeserve.stopping import EFFORTS  # noqa: E402
 from pytest_vibeserve.target import load_target  # noqa: E402
 from vibeserve_loop.decision import alpha_for  # noqa: E402
@@ -160,10 +161,11 @@ def main() -> None:
     parser.add_argument("--factors", type=float, nargs="+", default=[1.0, 1.0, 1.05, 1.0, 1.2])
     parser.add_argument("--contests", type=int, default=10, help="in a sitting")
     parser.add_argument("--seconds", type=float, default=1800)
+    parser.add_argument("--alone", action="store_true", help="by the alpha of one comparison, not of a round of forty")
     asked = parser.parse_args()
     until = time.monotonic() + asked.seconds
     candidate = (asked.candidate or load_target(asked.target, asked.profile).folder / "starter").resolve()
-    alpha = alpha_for(Task(kind="work"), (), ROUNDS)
+    alpha = ALPHA if asked.alone else alpha_for(Task(kind="work"), (), ROUNDS)
     assert alpha is not None
     print("| true factor | sitting | gain | interval | conclusion | pairs | dropped | noise | ended | foreign |")
     print("|---|---|---|---|---|---|---|---|---|---|")
