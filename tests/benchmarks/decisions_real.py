@@ -3,8 +3,8 @@
 The candidate in DIR (its target's starter by default) against a copy of itself, as it is or slowed by a known factor.
 Each sitting starts both afresh and holds several contests one after another, each decided by itself with the gate's own
 code, at the alpha of a round of forty unless `--alone`; the accuracy contract is left out.  Told `--seconds N` it
-begins nothing new after that time.  What other programs do on the machine meanwhile is in the result; a round that a gate would call void
-(the load client was the bottleneck, a server did not answer) is counted as void.
+begins nothing new after that time.  What other programs do on the machine meanwhile is in the result; a round that a
+gate would call void (the load client was the bottleneck, a server did not answer) is counted as void.
 """
 
 from __future__ import annotations
