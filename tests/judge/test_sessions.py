@@ -73,7 +73,7 @@ def judged(candidate: Path, target: Target, vocabulary: Vocabulary, auditor: Aud
     return {check.name: check for check in checks}
 
 
-@pytest.mark.parametrize("depth", ["quick", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", ["quick", "full"])
 def test_the_starter_keeps_every_relation(
     depth: Depth, root: Path, tiny: Target, vocabulary: Vocabulary, auditor: Auditor
 ) -> None:
@@ -154,7 +154,6 @@ def test_what_passes_between_requests_is_found_by_name(
     assert found[check].threshold is not None
 
 
-@pytest.mark.slow
 def test_a_server_that_loses_a_little_with_each_who_leaves_has_less_room(
     root: Path, tmp_path: Path, tiny: Target, vocabulary: Vocabulary, auditor: Auditor
 ) -> None:

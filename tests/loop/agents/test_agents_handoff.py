@@ -171,7 +171,6 @@ def test_a_loop_that_is_killed_after_the_hand_in_takes_it_again(lab: Lab) -> Non
     assert lab.rounds()[1]["assessment"]["comparison"]["gain"] == 3
 
 
-@pytest.mark.slow
 def test_resume_waits_for_what_a_killed_loop_had_started(lab: Lab) -> None:
     """A recipe that does not heed its end goes on for the tether's grace; nothing is laid out under its hands."""
     body = """

@@ -64,7 +64,7 @@ def test_a_program_that_does_not_end_is_stopped(way: str, tmp_path: Path) -> Non
     assert _is_undone(done)
 
 
-@pytest.mark.parametrize(("way", "calls"), [("repeats", 3), pytest.param("resumes", 0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("way", "calls"), [("repeats", 3), ("resumes", 0)])
 def test_the_history_of_a_session_that_is_taken_up_counts_for_nothing(way: str, calls: int, tmp_path: Path) -> None:
     done = spoken(way, tmp_path, attempts=2, max_tokens="5000")
     assert done.result["ending"] == "finished", done.result
