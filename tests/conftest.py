@@ -23,7 +23,6 @@ LONGEST_TEST_S = 1500
 LONG_FILES = ("test_readme.py",)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """No test hangs for ever, and files whose tests take minutes begin first, lest a worker wait for them at the end.
 

@@ -59,8 +59,8 @@ def run_pytest(arguments: Sequence[str], folder: Path, cwd: Path, **changes: str
     return Ended(ended.returncode, ended.stdout + ended.stderr, folder)
 
 
-def is_taken(file: Path, held: ExitStack) -> bool:
-    """Whether nobody held the file's lock; it is kept until `held` ends."""
+def took(file: Path, held: ExitStack) -> bool:
+    """Take the lock of a file until `held` ends, unless somebody has it; whether it was free."""
     opened = file.open("wb")
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,7 +123,7 @@ class Gates:
             with self._entrance.open("wb") as entrance:
                 fcntl.flock(entrance, fcntl.LOCK_EX)
                 while size:
-                    found = any(is_taken(place, held) for place in self._places)
+                    found = any(took(place, held) for place in self._places)
                     size -= found
                     time.sleep(0 if found else PAUSE_S)
             yield
