@@ -61,16 +61,19 @@ decoder._net.float()
 schema = {"type": "object", "properties": {"colour": {"enum": ["amber", "violet"]}, "urgent": {"type": "boolean"},
     "count": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["colour", "urgent", "count"],
     "additionalProperties": False}
-found = []
+found, steps = [], 0
 for start in range(5, 25):
     said = []
     for step in decoder.steps([0, start, 40, 90, 7], Choosing(temperature=0.0), decoder.grammar(schema)):
-        said += step.ids
+        said, steps = said + step.ids, steps + 1
         if step.ids[-1] in decoder.ends or len(said) > 60:
             break
     found.append(decoder._tokens.decode_str([token for token in said if token not in decoder.ends]))
 free = decoder.steps([0, 9, 40, 90, 7], Choosing(temperature=0.0), None)
-print(json.dumps([found, [next(free).ids for _ in range(12)]]))
+text = []
+while len(text) < 12:
+    text += next(free).ids
+print(json.dumps([found, text[:12], steps]))
 """
 
 
@@ -138,3 +141,19 @@ def test_forced_text_leaves_the_models_choices_alone(before: tuple[str, ...], tm
     assert all(one == {"colour", "urgent", "count"} for one in keys)
     # The same document may be cut into other tokens, after which the model may prefer another value now and then.
     assert sum(one == other for one, other in zip(plain[0], jumped[0], strict=True)) >= 10
+
+
+@pytest.mark.parametrize("layers", [1, 4], ids=["first", "all"])
+def test_guesses_change_no_answer_and_save_steps_where_they_come_true(layers: int, tmp_path: Path) -> None:
+    before = ("static-cache-decode", "grammar-jump-forward")
+    folder = edited("llama_mlx_json", (*before, "draft-model"), tmp_path / "candidate")
+    model = model_folder(load_target("llama_mlx_json", "tiny"))
+    found = {}
+    for most in (0, 3):
+        # Guessed with all layers, the whole model's choices come true.
+        given = f"import drafting, decoding\ndrafting.LONGEST, decoding.SHARE = {most}, {4 // layers}\n"
+        found[most] = printed(folder, given + CHATTING, model)
+    assert isinstance(found[0], list)
+    assert isinstance(found[3], list)
+    assert found[0][:2] == found[3][:2]
+    assert found[3][2] < found[0][2] if layers == 4 else found[3][2] <= found[0][2]

@@ -98,6 +98,16 @@ class Agent:
         self._edit("999")
         await asyncio.sleep(4321)
 
+    async def pays(self) -> None:
+        """Tell what it has paid; in its first life it never comes to an end."""
+        cost = schema.Cost(amount=2.0, currency="USD")
+        await self._tell(schema.UsageUpdate(session_update="usage_update", used=30, size=1000, cost=cost))
+        lived = Path(sys.argv[2])
+        if not lived.exists():
+            lived.touch()
+            await asyncio.sleep(4321)
+        await self.minimal()
+
     async def dies(self) -> None:
         self._edit("999")
         sys.stderr.write("out of ideas\n")

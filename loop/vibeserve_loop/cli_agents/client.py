@@ -110,6 +110,7 @@ class LoopClient:
         if price is not None and self.usd is None:
             self._guessed_usd += price.usd(Tokens(self._context, 0, min(self._before, self._context)))
         self._before = self._context
+        self._show()
         if limits.tokens is not None and self._guessed > limits.tokens:
             raise AgentStopped("budget", f"about {self._guessed} tokens are spent of {limits.tokens}")
         spent = self.usd if self.usd is not None else self._guessed_usd
@@ -120,9 +121,13 @@ class LoopClient:
         self._context = update.used
         if update.cost is not None and update.cost.currency == "USD":
             self.usd = update.cost.amount
+            self._show()
             cap = self._account.limits.usd
             if cap is not None and self.usd > cap:
                 raise AgentStopped("budget", f"${self.usd:.4f} is spent of ${cap}")
+
+    def _show(self) -> None:
+        self._account.told(self._guessed_usd if self.usd is None else self.usd, self._guessed, 0)
 
     def _heard(self, codex: Mapping[str, Any]) -> None:
         """What codex tells of its own state: it ends a turn that failed as if it had ended well."""

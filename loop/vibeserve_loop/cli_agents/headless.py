@@ -62,8 +62,10 @@ async def _listened(reader: Reader, process: asyncio.subprocess.Process, words: 
                 raise AgentStopped("garbage", f"it does not tell events: {line[:100].decode('utf-8', 'replace')}")
             continue
         talk.account.stream(len(line))
-        before = found.calls
+        before, spent = found.calls, (found.tokens, found.usd)
         reader(event, found)
+        if spent != (found.tokens, found.usd):
+            _charge(talk, found)
         talk.id = found.session or talk.id
         if found.calls > before:
             talk.account.streamed = 0
@@ -81,6 +83,9 @@ def _within(talk: Talk, found: Heard) -> None:
     tokens, limit = found.tokens.input + found.tokens.output, account.limits.tokens
     if limit is not None and tokens > limit:
         raise AgentStopped("budget", f"{tokens} tokens are spent of {limit}")
+    usd, cap = account.usd if found.usd is None else found.usd, account.limits.usd
+    if cap is not None and usd > cap:
+        raise AgentStopped("budget", f"${usd:.4f} is spent of ${cap}")
 
 
 def _charge(talk: Talk, found: Heard) -> None:
@@ -88,6 +93,7 @@ def _charge(talk: Talk, found: Heard) -> None:
     account.input, account.output, account.cached = tokens.input, tokens.output, tokens.cache_read
     account.usd = account.price.usd(tokens) if account.price is not None else 0.0
     talk.usd = found.usd
+    account.told(account.usd if found.usd is None else found.usd, account.input, account.output)
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

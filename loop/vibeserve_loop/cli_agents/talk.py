@@ -50,6 +50,7 @@ def ended(talk: Talk, summary: str, stopped: AgentStopped | None) -> Session:
     account = talk.account
     seconds = account.limits.minutes * 60 - account.left_s()
     usd = talk.usd if talk.usd is not None else account.usd
+    account.told(usd, account.input, account.output)
     session = Session(
         summary=" ".join(summary.split())[:SUMMARY_CHARACTERS] or "no summary was given",
         spend=spent(seconds, usd, account.input, account.output),

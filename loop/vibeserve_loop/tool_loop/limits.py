@@ -87,12 +87,16 @@ class Account:
         self.output += tokens.output
         self.cached += tokens.cache_read
         self.usd += self.price.usd(tokens) if self.price is not None else 0.0
-        if self.meter is not None:
-            self.meter.show(self.usd, self.input, self.output)
+        self.told(self.usd, self.input, self.output)
         if self.limits.usd is not None and self.usd > self.limits.usd:
             raise AgentStopped("budget", f"${self.usd:.4f} is spent of ${self.limits.usd}")
         if self.limits.tokens is not None and self.input + self.output > self.limits.tokens:
             raise AgentStopped("budget", f"{self.input + self.output} tokens are spent of {self.limits.tokens}")
+
+    def told(self, usd: float, tokens_in: int, tokens_out: int) -> None:
+        """Show the meter what the session has spent so far, as far as anybody has said."""
+        if self.meter is not None:
+            self.meter.show(usd, tokens_in, tokens_out)
 
     def stream(self, characters: int) -> None:
         """Count what one response has streamed."""

@@ -79,7 +79,7 @@ class Llama(nn.Module):
         self, input_ids: torch.Tensor, past_key_values: Cache | None, use_cache: bool, logits_to_keep: int
     ) -> Out:
         """Ids [1, n] behind what the cache holds, which is extended by them."""
-        cache = past_key_values or self._empty()
+        cache = past_key_values or self.begin()
         start, count = cache.length, input_ids.shape[1]
         cache.length = start + count
         turns = self._turns[:, start : cache.length, None].to(self._at("words").dtype)
@@ -123,7 +123,8 @@ class Llama(nn.Module):
     def _norm(self, given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return rms_norm(given.float(), weight.shape, eps=self._eps).to(given.dtype) * weight
 
-    def _empty(self) -> Cache:
+    def begin(self) -> Cache:
+        """The cache of an answer before its first token."""
         words = self._at("words")
         shape = (len(self._layers), self._key_heads, self._context, self._size)
         keys, values = (torch.empty(shape, dtype=words.dtype, device=words.device) for _ in range(2))

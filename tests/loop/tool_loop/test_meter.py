@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from loop_lab import Lab
 
 from vibeserve_loop.records import AgentResult, Spend
@@ -10,6 +13,7 @@ from vibeserve_loop.tool_loop.limits import Account, Limits
 from vibeserve_loop.tool_loop.meter import metered, with_lost
 from vibeserve_loop.tool_loop.prices import Price, Tokens
 
+PROGRAM = Path(__file__).parents[1] / "acp_agent.py"
 PRICE = Price(1_000_000, 0, 0, 0)
 PAYING = """
 import time
@@ -50,9 +54,22 @@ def test_without_a_meter_nothing_is_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_answers_for_a_session_that_was_killed_also_behind_an_order(lab: Lab) -> None:
+def _own_calls(lab: Lab) -> str:
     (lab.folder / "paying.py").write_text(PAYING)
-    run = lab.start("run", "lab", *lab.gate, "--sandbox", "none", "--agent", "paying:PayingAgent", "--max-rounds", "1")
+    return "paying:PayingAgent"
+
+
+def _program(lab: Lab) -> str:
+    pytest.importorskip("acp", reason="the extra `acp` is not installed")
+    return f"acp command='{sys.executable} {PROGRAM} pays {lab.folder / 'lived'}'"
+
+
+@pytest.mark.parametrize(("paying", "tokens"), [(_own_calls, 4), (_program, 0)], ids=["own calls", "program"])
+def test_a_run_answers_for_a_session_that_was_killed_also_behind_an_order(
+    paying: Callable[[Lab], str], tokens: int, lab: Lab
+) -> None:
+    agent = paying(lab)
+    run = lab.start("run", "lab", *lab.gate, "--sandbox", "none", "--agent", agent, "--max-rounds", "1")
     while not list(lab.folder.glob("runs/*/rounds/0001/spent.json")) or not (lab.folder / "lived").exists():
         assert run.poll() is None, run.communicate()
     run.send_signal(signal.SIGKILL)
@@ -61,5 +78,5 @@ def test_a_run_answers_for_a_session_that_was_killed_also_behind_an_order(lab: L
     done = lab.call("resume")
     assert done.returncode == 0, done.stderr
     work = next(r for r in lab.rounds() if r["task"]["kind"] == "work")
-    assert (work["round"], work["work"]["spend"]["usd"], work["work"]["spend"]["tokens_in"]) == (2, 4.0, 4)
+    assert (work["round"], work["work"]["spend"]["usd"], work["work"]["spend"]["tokens_in"]) == (2, 4.0, tokens)
     assert "4.00 USD" in done.stdout
