@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from pytest_vibeserve.judge.probes import alone_and_together, drawn
 from pytest_vibeserve.judge.relations import Prompts
 from pytest_vibeserve.judge.repeats import Spoken
 from pytest_vibeserve.judge.sessions import session_checks
+from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Target
@@ -61,12 +61,7 @@ class Judge:
     @cached_property
     def end_ids(self) -> frozenset[int]:
         """The ids that end an answer, as the model's configuration names them."""
-        for name in ("generation_config.json", "config.json"):
-            path = self._folder / name
-            found = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
-            if found is not None:
-                return frozenset([found] if isinstance(found, int) else found)
-        return frozenset()
+        return end_ids(self._folder)
 
     def audit(self) -> None:
         """Answers, alone and under load, are the model's own within honest noise; asks for more while undecided."""
@@ -123,8 +118,7 @@ class Judge:
         answers = predicted(self._bench, self._bench.draws("predictions"))
         found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "predictions")
         evidence = self.auditor.gathered([answer for answer in answers if answer.choices], noise=False)
-        own = [item for item in evidence if not item.choice.retokenised]
-        self._conclude([*found, *([self.auditor.single(own, "predictions")] if own else [])])
+        self._conclude([*found, *([self.auditor.single(evidence, "predictions")] if evidence else [])])
 
     def repeats(self) -> None:
         """A prompt that comes again is computed again, unless the target allows stored answers; tried twice."""

@@ -13,8 +13,10 @@ from pytest_vibeserve.workload import Request, Vocabulary
 ROUNDING = 2e-3
 """How far (nats) two renderings of one logprob may lie apart, and a sum of probabilities above one."""
 
+MISSING = "no token ids, which were asked for and which other answers of this server have"
+
 NAMES = (
-    "answered", "finish-reason", "max-tokens", "end-token",
+    "answered", "token-ids", "finish-reason", "max-tokens", "end-token",
     "ids", "text", "stop", "prompt-ids", "usage", "logprob-entries",
 )  # fmt: skip
 
@@ -36,6 +38,7 @@ def agreement_checks(
 ) -> list[Check]:
     """One check for each property over all the answers, `prefix.name`, with the first breach as its example."""
     found: dict[str, list[tuple[Answer, Breach]]] = {name: [] for name in NAMES}
+    found["token-ids"] = [(answer, Breach("token-ids", MISSING)) for answer in _without_ids(answers)]
     for answer in answers:
         for breach in breaches(answer, vocabulary, end_ids):
             found[breach.name].append((answer, breach))
@@ -51,6 +54,14 @@ def agreement_checks(
         )
         for name, broken in found.items()
     ]
+
+
+def _without_ids(answers: Sequence[Answer]) -> list[Answer]:
+    """Answers that lack the ids that were asked for, where others of the same server have them."""
+    asked = [answer for answer in answers if answer.request.token_ids and not answer.fault]
+    lacking = [answer for answer in asked if any(choice.retokenised and choice.text for choice in answer.choices)]
+    having = any(choice.ids and not choice.retokenised for answer in asked for choice in answer.choices)
+    return lacking if having else []
 
 
 def described(answer: Answer) -> str:

@@ -12,9 +12,11 @@ import numpy as np
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.calibration import Calibration, calibrate
 from pytest_vibeserve.judge.evidence import LARGEST_MARGIN, Evidence, gather
+from pytest_vibeserve.judge.followed import followed
 from pytest_vibeserve.judge.ratio import Bounds, Ratio, ratio
 from pytest_vibeserve.judge.signature import diagnose, regress, sided, sides_with
 from pytest_vibeserve.judge.strata import Part, by_certainty, by_request
+from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.reference import Reference
 from pytest_vibeserve.report import Check, Result
 from pytest_vibeserve.target import Target
@@ -63,19 +65,24 @@ class Auditor:
         return HARD_LIMIT * self.calibration.sigma * math.sqrt(spread)
 
     def gathered(self, answers: Sequence[Answer], noise: bool = True) -> list[Evidence]:
-        """Evidence of answers; with `noise` the honest variants are computed on the same contexts."""
-        return gather(self.reference, answers, self.variants if noise else ())
+        """Evidence of answers, along their text where they have no ids.
+
+        With `noise` the honest variants are computed on the same contexts.
+        """
+        return gather(self.reference, self.told(answers), self.variants if noise else ())
+
+    def told(self, answers: Sequence[Answer]) -> list[Answer]:
+        """The answers, those without ids with the ids of a cut of their text that the model can have made."""
+        return followed(self.reference, answers, end_ids(self.reference.folder), self.limit)
 
     def checks(self, evidence: Sequence[Evidence], name: str = "audit") -> list[Check]:
         """Every check of the evidence, the costly ones last and only while nothing has failed."""
-        own = [item for item in evidence if not item.choice.retokenised]
-        if not own:
-            return [self.retokenised(evidence, name)]
-        found = [self.single(own, name), self._margins(own, name), *self._logprobs(own, name), *self._groups(own, name)]
+        found = [self.single(evidence, name), self._margins(evidence, name)]
+        found += [*self._logprobs(evidence, name), *self._groups(evidence, name), *_retokenised(evidence, name)]
         if not any(check.result == "fail" for check in found):
-            found += self._signatures(own, name)
+            found += self._signatures(evidence, name)
             return found
-        return self.explained(own, found)
+        return self.explained(evidence, found)
 
     def explained(self, evidence: Sequence[Evidence], checks: Sequence[Check]) -> list[Check]:
         """The checks, of which those that failed also name the one transformation that explains it, if one does.
@@ -123,19 +130,6 @@ class Auditor:
             threshold=self.limit, unit="nats", example=misreported(worst) if broken else "",
             detail=f"{broken} of {len(held)} answers report a logprob that is not the model's own",
         )  # fmt: skip
-
-    def retokenised(self, evidence: Sequence[Evidence], name: str) -> Check:
-        """For servers without token ids: the first tokens of retokenised texts; later ones may be cut differently."""
-        wrong = [item for item in evidence if item.margins[0] > self.limit]
-        return Check(
-            name=f"{name}.retokenised",
-            result="fail" if len(wrong) > len(evidence) / 2 else "pass",
-            statistic=len(wrong) / max(1, len(evidence)),
-            threshold=0.5,
-            unit="share",
-            detail=f"no token ids: {len(evidence)} answers audited by the first token of their retokenised text",
-            example=shown(wrong[0]) if wrong else "",
-        )
 
     def _margins(self, evidence: Sequence[Evidence], name: str) -> Check:
         found = self._margin_ratio(evidence)
@@ -227,6 +221,16 @@ class Auditor:
                 detail=f"{ours} of {either} parted tokens side with {quantiser} weights",
                 example=shown(silent[0]) if sides_with(ours, either) else "",
             )
+
+
+def _retokenised(evidence: Sequence[Evidence], name: str) -> Iterator[Check]:
+    """Says that a server reports no token ids, where it does not."""
+    silent = sum(item.choice.retokenised for item in evidence)
+    if silent:
+        yield Check(
+            name=f"{name}.retokenised", result="pass", statistic=silent, threshold=len(evidence), unit="answers",
+            detail=f"no token ids: {silent} of {len(evidence)} answers were followed along their text",
+        )  # fmt: skip
 
 
 def shown(item: Evidence) -> str:

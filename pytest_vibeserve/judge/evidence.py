@@ -68,7 +68,7 @@ def gather(reference: Reference, answers: Sequence[Answer], variants: Sequence[V
 
 def _evidence(request: Request, choice: Choice, context: Context, blocks: tuple[Logits, ...]) -> Evidence:
     true, honest = blocks[0], blocks[1:]
-    bias = _bias(request, true.shape[1])
+    bias = bias_of(request, true.shape[1])
     top = np.argpartition(-true, TOP, axis=1)[:, :TOP] if true.shape[1] > TOP else np.argsort(-true, axis=1)
     top = np.take_along_axis(top, np.argsort(-np.take_along_axis(true, top, axis=1), axis=1), axis=1)
     truth = logprobs_at(true, top)
@@ -103,7 +103,8 @@ def errors_of(reference: Reference, evidence: Sequence[Evidence], variant: Varia
         yield index, logprobs_at(logits, evidence[index].top) - evidence[index].truth
 
 
-def _bias(request: Request, size: int) -> Logits | None:
+def bias_of(request: Request, size: int) -> Logits | None:
+    """What a request adds to the logits [size] of every position, None where it adds nothing."""
     if not request.logit_bias:
         return None
     bias = np.zeros(size, dtype=np.float32)

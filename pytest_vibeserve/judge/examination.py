@@ -43,7 +43,7 @@ def examined(auditor: Auditor, answers: Sequence[Answer], draws: random.Random, 
     drawn = [answer for answer in whole if answer.request.temperature > 0]
     pool = _affordable([answer for answer in whole if not answer.request.temperature], draws, auditor.depth)
     if not pool:
-        return []
+        return [_nothing(prefix)] if _greedy(answers) else []
     count = min(len(pool), part)
     held = auditor.gathered(pool[:count])
     checks = auditor.checks(held, prefix)
@@ -85,6 +85,15 @@ def settled(checks: Sequence[Check]) -> list[Check]:
         if check.result == "inconclusive" else check
         for check in checks
     ]  # fmt: skip
+
+
+def _greedy(answers: Sequence[Answer]) -> bool:
+    return any(not answer.fault and not answer.request.temperature for answer in answers)
+
+
+def _nothing(prefix: str) -> Check:
+    words = "no greedy answer has a token that could be looked at"
+    return Check(name=f"{prefix}.request", result="inconclusive", unit="logits", detail=words)
 
 
 def _counted(audited: int, prefix: str) -> Check:

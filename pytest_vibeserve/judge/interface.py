@@ -37,9 +37,8 @@ def interface_checks(ways: Mapping[str, Sequence[Way]], auditor: Auditor) -> Ite
         yield searched(name, several)
     talks = list(dict.fromkeys(talk for several in ways.values() for talk, _ in several))
     heard = auditor.gathered([answer for talk in talks for answer in talk.heard if answer.choices], noise=False)
-    own = [item for item in heard if not item.choice.retokenised]
-    if own:
-        yield auditor.single(own, "interface")
+    if heard:
+        yield auditor.single(heard, "interface")
     yield from auditor.reported([answer for talk in talks for answer in talk.scored], "interface")
 
 

@@ -30,7 +30,7 @@ def predicted(bench: Bench, draws: random.Random) -> list[Answer]:
         for index, one in enumerate(drawn)
     ]
     first = bench.ask(plain, concurrency)
-    spoken = [answer for answer in first if answer.choices and not answer.choices[0].retokenised]
+    spoken = [answer for answer in first if answer.choices and answer.choices[0].ids]
     again = [
         replace(answer.request, prediction=prediction, kind=kind, stream=draws.random() < 0.5)
         for answer in spoken

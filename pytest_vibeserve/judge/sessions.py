@@ -76,9 +76,7 @@ def related(
             name=f"sessions.{name}", result="fail", statistic=len(found), threshold=0, unit="breaches",
             detail=f"{len(answers)} answers, and one is wrong in itself: {breach.message}", example=described(answer),
         )  # fmt: skip
-    own = [item for item in evidence if not item.choice.retokenised]
-    check = auditor.single(own, name) if own or not evidence else auditor.retokenised(evidence, name)
-    return check.model_copy(update={"name": f"sessions.{name}"})
+    return auditor.single(evidence, name).model_copy(update={"name": f"sessions.{name}"})
 
 
 def leaked(heard: Sequence[Heard]) -> Check:

@@ -9,6 +9,10 @@ from pytest_vibeserve.completions import Choice
 from pytest_vibeserve.workload import Request, Vocabulary
 
 
+LEAST_BYTES = 0.5
+"""Bytes of text that a token stands for at least on average; parts of a character and special tokens show none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breach:
     """One way in which an answer breaks its word: the property's short name and what was found."""
@@ -26,11 +30,14 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 def ended_rightly(
     request: Request, choice: Choice, vocabulary: Vocabulary, end_ids: frozenset[int]
 ) -> Iterator[Breach]:
-    """Breaches of max_tokens, of the end token and of finish_reason; only the last for answers without ids."""
+    """Breaches of max_tokens, of the end token and of finish_reason; of answers without ids only what their text shows."""
     if choice.finish_reason not in ("stop", "length"):
         yield Breach("finish-reason", f"finish_reason is {choice.finish_reason!r}, neither 'stop' nor 'length'")
         return
     if choice.retokenised:
+        spelt = len(choice.text.encode())
+        if choice.finish_reason == "length" and spelt < request.max_tokens * LEAST_BYTES:
+            yield Breach("max-tokens", f"{spelt} bytes of text, which cannot be {request.max_tokens} tokens")
         return
     ids, limit = choice.ids, request.max_tokens
     stopped = cut(vocabulary.decode(ids), request.stop)[1]

@@ -14,7 +14,7 @@ from pytest_vibeserve.modalities.chat.grammar import Grammar
 from pytest_vibeserve.modalities.chat.judge import ChatJudge
 from pytest_vibeserve.modalities.chat.recut import RecutAuditor
 from pytest_vibeserve.modalities.chat.requests import numbered
-from pytest_vibeserve.modalities.model_files import end_ids
+from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.reference import model_folder
 from pytest_vibeserve.target import Target, load_target
 from pytest_vibeserve.workload import Vocabulary

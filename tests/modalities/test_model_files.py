@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.conditioned import Conditioned
-from pytest_vibeserve.modalities.model_files import end_ids, setting
+from pytest_vibeserve.model_files import end_ids, setting
 from pytest_vibeserve.modalities.reference_file import functions
 from pytest_vibeserve.modalities.refusal import unrefused
 

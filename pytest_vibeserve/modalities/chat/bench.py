@@ -17,7 +17,7 @@ from pytest_vibeserve.modalities.chat.grammar import Grammar
 from pytest_vibeserve.modalities.chat.requests import ChatWorkload, as_chat
 from pytest_vibeserve.modalities.chat.template import Template
 from pytest_vibeserve.modalities.chat.wire import ChatRequest, answer, exchange
-from pytest_vibeserve.modalities.model_files import end_ids, setting
+from pytest_vibeserve.model_files import end_ids, setting
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.session_turns import Session
 from pytest_vibeserve.target import Target
@@ -91,7 +91,7 @@ class ChatWire:
 
     def _ended(self, choice: Choice, request: ChatRequest) -> Choice:
         assert self.grammar is not None
-        open_ended = choice.finish_reason == "stop" and not choice.retokenised and choice.ids[-1:] != ()
+        open_ended = choice.finish_reason == "stop" and choice.ids[-1:] != ()
         if open_ended and choice.ids[-1] not in self._ends and self.grammar.complete(request.schema, choice.ids):
             return replace(choice, ids=(*choice.ids, min(self._ends)))
         return choice

@@ -132,13 +132,21 @@ class Grammar:
         mask[self._ends] = True
         return mask
 
+    def _only(self, token: int) -> NDArray[np.bool_]:
+        found = np.zeros(len(self._bytes), dtype=bool)
+        found[token] = True
+        return found
+
     def _rivals(self, matcher: Any, token: int) -> NDArray[np.bool_]:
         """What a token is to be compared with; the mask itself where no text is forced."""
+        if matcher.is_stopped() and token in self._ends:
+            # Whatever ends a document that is whole ends it: a model may have several end tokens.
+            return self._only(token)
         forced = b"" if matcher.is_stopped() else bytes(matcher.compute_ff_bytes())
         spelt = self._bytes[token]
         found = np.zeros(len(self._bytes), dtype=bool)
         if forced and forced.startswith(spelt) and spelt:
-            found[token] = True
+            found = self._only(token)
         elif forced and spelt.startswith(forced):
             beyond = [
                 other for other, text in enumerate(self._bytes) if len(text) > len(forced) and text.startswith(forced)

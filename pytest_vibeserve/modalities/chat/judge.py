@@ -64,10 +64,8 @@ class ChatJudge(Judge):
             for name, wanted in chat_properties(chat.schemas, chat.predictions).items()
         ]
         heard = self.auditor.gathered([answer for answer in talk.heard if answer.choices], noise=False)
-        own = [item for item in heard if not item.choice.retokenised]
-        conclude(
-            self.chats, [*found, *self._valid(talk.heard), *([self.auditor.single(own, "interface")] if own else [])]
-        )
+        audited = [self.auditor.single(heard, "interface")] if heard else []
+        conclude(self.chats, [*found, *self._valid(talk.heard), *audited])
 
     def sessions(self) -> None:
         """Clients that leave in the middle change nobody's answer; what one was told is not told to another."""
@@ -77,8 +75,7 @@ class ChatJudge(Judge):
         found = [*self._agreed([*heard, *told], "sessions"), leaked(told), *self._valid(heard)]
         greedy = [answer for answer in (*heard, *told) if answer.request.temperature == 0]
         evidence = self.auditor.gathered(greedy, noise=False)
-        own = [item for item in evidence if not item.choice.retokenised]
-        conclude(self.chats, [*found, *([self.auditor.single(own, "sessions")] if own else [])])
+        conclude(self.chats, [*found, *([self.auditor.single(evidence, "sessions")] if evidence else [])])
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server answers as the copy does.

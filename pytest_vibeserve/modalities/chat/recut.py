@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.evidence import Evidence
+from pytest_vibeserve.judge.followed import UNKNOWN
 from pytest_vibeserve.modalities.chat.grammar import FORBIDDEN, Grammar, MaskedReference, Place
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.reference import Context, Logits
 from pytest_vibeserve.variants import REFERENCE
+from pytest_vibeserve.workload import Request
 
 SUSPECT = 0.25
 """Share of the hard limit from which a margin of a constrained answer is looked at along its text."""
@@ -45,13 +47,20 @@ class RecutAuditor(Auditor):
         """Evidence of answers, by the tokens of whichever of the two ways lies nearer to the model."""
         return [self._nearer(item, noise) for item in super(RecutAuditor, self).gathered(answers, noise)]
 
+    def told(self, answers: Sequence[Answer]) -> list[Answer]:
+        """As the Auditor's; constrained answers stay as they are, for their choices are looked for one by one."""
+        free = iter(super(RecutAuditor, self).told([answer for answer in answers if not _schema(answer.request)]))
+        return [answer if _schema(answer.request) else next(free) for answer in answers]
+
     def _nearer(self, item: Evidence, noise: bool) -> Evidence:
         if item.request.temperature or item.request.logit_bias or item.worst <= SUSPECT * self.limit:
             return item
-        schema, reference = _schema(item), self.reference
-        if not schema or item.choice.retokenised or not isinstance(reference, MaskedReference) or not reference.grammar:
+        reference = self.reference
+        if not _schema(item.request) or not isinstance(reference, MaskedReference) or not reference.grammar:
             return item
         found = _choices(reference, reference.grammar, item, self.limit)
+        if not found and item.choice.retokenised:
+            found = _choices(reference, reference.grammar, item, self.limit, jumps=False)
         if not found:
             return item
         other = self._along(item, found, reference.grammar, noise)
@@ -75,19 +84,29 @@ class RecutAuditor(Auditor):
         return replace(item, margins=margins, honest_margins=honest)
 
 
-def _schema(item: Evidence) -> str:
-    prompt = item.request.prompt_ids
+def _schema(request: Request) -> str:
+    prompt = request.prompt_ids
     found = prompt.condition if isinstance(prompt, Conditioned) else ""
     return found if isinstance(found, str) else ""
 
 
-def _choices(reference: MaskedReference, grammar: Grammar, item: Evidence, limit: float) -> list[Choice]:
-    """The choices along the text of a whole answer; none where one of them is further than `limit` from the best."""
-    place, found = grammar.beginning(_schema(item)), list[Choice]()
+def _choices(
+    reference: MaskedReference, grammar: Grammar, item: Evidence, limit: float, jumps: bool = True
+) -> list[Choice]:
+    """The choices along the text of a whole answer; none where one of them is further than `limit` from the best.
+
+    Without `jumps` forced text is chosen as well, token by token, as an engine does that only masks.  Of an answer
+    without ids the text may be all of it that max_tokens left room for.
+    """
+    place, found = grammar.beginning(_schema(item.request)), list[Choice]()
     text, ended = grammar.text(item.choice.ids)
+    is_open = item.choice.retokenised and item.choice.finish_reason == "length"
+    text = text.partition(UNKNOWN.encode())[0] if is_open else text
     before: tuple[int, ...] = ()
-    while ended:
-        forced = place.forced()
+    while ended or is_open:
+        if is_open and place.at == len(text):
+            return found
+        forced = place.forced()[: len(text) - place.at if is_open else None] if jumps else b""
         if not text.startswith(forced, place.at):
             return []
         if forced:
