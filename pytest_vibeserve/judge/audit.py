@@ -73,7 +73,10 @@ class Auditor:
 
     def told(self, answers: Sequence[Answer]) -> list[Answer]:
         """The answers, those without ids with the ids of a cut of their text that the model can have made."""
-        return followed(self.reference, answers, end_ids(self.reference.folder), self.limit)
+        if not any(choice.retokenised for answer in answers for choice in answer.choices):
+            return list(answers)
+        folder = self.reference.folder
+        return followed(self.reference, Vocabulary(folder), answers, end_ids(folder), self.limit)
 
     def checks(self, evidence: Sequence[Evidence], name: str = "audit") -> list[Check]:
         """Every check of the evidence, the costly ones last and only while nothing has failed."""

@@ -1,9 +1,9 @@
 """Answers without token ids: the reference goes along their text, and takes a cut of it that the model can have made.
 
-At each place the tokens that spell what comes next are tried, the likeliest first.  A token further below the best of
-all than noise explains is none that the model chose; where no other is left, an earlier place that can be cut otherwise
-is taken up again, a few times.  The cut that came furthest is judged as reported ids are, so that a text which the
-model would not have said is refused at the first token that parts from it.
+At each place the tokens that noise can make the best of all are tried, the likeliest first, as far as they spell what
+the text goes on with.  Where none does, an earlier place that can be cut otherwise is taken up again, a few times.  The
+cut that came furthest is judged as reported ids are, so that a text which the model would not have said is refused at
+the first token that parts from it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.evidence import bias_of
-from pytest_vibeserve.judge.spelling import Spelling, spelling_of
 from pytest_vibeserve.reference import Context, Logits, Reference
 from pytest_vibeserve.variants import REFERENCE
-from pytest_vibeserve.workload import Request
+from pytest_vibeserve.workload import Request, Vocabulary
 
 RETRIES = 12
 UNKNOWN = "\ufffd"
-"""Stands in a text for bytes that are no character: what they were is not known."""
+"""Stands in a text for bytes that are no character, or not yet."""
 
 
-def followed(reference: Reference, answers: Sequence[Answer], ends: frozenset[int], limit: float) -> list[Answer]:
+def followed(
+    reference: Reference, vocabulary: Vocabulary, answers: Sequence[Answer], ends: frozenset[int], limit: float
+) -> list[Answer]:
     """The answers, those without ids with the ids of a cut that the reference could follow; `limit` is in logits."""
-    spelling = spelling_of(reference.folder)
     trails = {
-        (number, choice.index): trail
+        (number, choice.index): _begun(answer.request, choice, ends, vocabulary)
         for number, answer in enumerate(answers) if not answer.fault
         for choice in answer.choices if choice.retokenised
-        for trail in [_begun(answer.request, choice, ends, spelling)] if trail.path
     }  # fmt: skip
-    walking = list(trails.values())
+    walking = [trail for trail in trails.values() if trail.path]
     while walking:
         contexts = [Context(trail.request.prompt_ids, tuple(trail.path)) for trail in walking]
         for index, (logits,) in reference.walk(contexts, (REFERENCE,)):
@@ -44,18 +45,17 @@ def followed(reference: Reference, answers: Sequence[Answer], ends: frozenset[in
 
 @dataclass(slots=True)
 class Trail:
-    """One text on the way: `path` holds ids of all of it, of which the first `settled` stand and spell `at` bytes."""
+    """One text on the way: `path` holds ids for all of it, of which the first `settled` stand."""
 
     request: Request
-    spelling: Spelling
-    text: bytes
+    vocabulary: Vocabulary
+    text: str
     is_whole: bool
     ends: frozenset[int]
     path: list[int] = field(default_factory=list)
     settled: int = 0
-    at: int = 0
     is_over: bool = False
-    forks: list[tuple[list[int], int]] = field(default_factory=list)
+    forks: list[list[int]] = field(default_factory=list)
     furthest: tuple[int, list[int]] = (-1, [])
     retries: int = RETRIES
 
@@ -66,30 +66,36 @@ class Trail:
             if not options:
                 self._turn_back()
                 return
-            taken, before = options[0], self.path[: self.settled]
-            spelt = self.spelling.bytes
-            self.forks += [([*before, other], self.at + len(spelt[other])) for other in reversed(options[1:])]
-            was_known = self.path[self.settled] == taken
-            self.settled, self.at = self.settled + 1, self.at + len(spelt[taken])
-            if not was_known:
-                self.path = [*before, taken]
+            before = self.path[: self.settled]
+            self.forks += [[*before, other] for other in reversed(options[1:])]
+            self.settled += 1
+            if self.path[self.settled - 1] != options[0]:
+                self.path = [*before, options[0]]
                 self.complete()
                 return
         self.is_over = True
 
     def complete(self) -> None:
-        """Cut the rest of the text as the tokenizer does, as far as the request allows tokens."""
-        rest = [*self.spelling.cut(self.text[self.at :]), *sorted(self.ends)[:1]]
-        self.path = [*self.path, *rest][: max(len(self.path), self.request.max_tokens)]
+        """Go on with the tokenizer's own cut of the rest of the text, as far as the request allows tokens."""
+        rest = self.text[len(self._spelt(self.path)) :]
+        cut = self.vocabulary.tokenizer.encode(rest, add_special_tokens=False).ids if rest else []
+        self.path = [*self.path, *cut, *sorted(self.ends)[:1]][: max(len(self.path), self.request.max_tokens)]
 
     def _options(self, row: Logits, limit: float) -> list[int]:
-        """The tokens that may come next, the likeliest first; one that shows nothing, if it is the best of all."""
-        rest, best = self.text[self.at :], int(row.argmax())
-        tokens = self.spelling.leading(rest, self.is_whole) if rest else [t for t in self.ends if t < len(row)]
-        if best in self.spelling.special and best not in self.ends:
-            tokens.append(best)
-        near = [token for token in tokens if row[token] >= row[best] - limit]
-        return sorted(near, key=lambda token: -float(row[token]))
+        """The tokens that may come next, the likeliest first."""
+        near = np.flatnonzero(row >= row.max() - limit)
+        before = self.path[: self.settled]
+        return [int(token) for token in near[np.argsort(-row[near])] if self._fits(before, int(token))]
+
+    def _fits(self, before: list[int], token: int) -> bool:
+        if token in self.ends:
+            return self.vocabulary.decode(before) == self.text
+        spelt = self._spelt([*before, token])
+        return self.text.startswith(spelt) or (not self.is_whole and spelt.startswith(self.text))
+
+    def _spelt(self, ids: list[int]) -> str:
+        """What ids spell for certain: bytes at the end may become a character yet."""
+        return self.vocabulary.decode(ids).rstrip(UNKNOWN)
 
     def _turn_back(self) -> None:
         """Take up the latest place that can be cut otherwise; without one the path that came furthest is the answer."""
@@ -97,25 +103,22 @@ class Trail:
         if not self.forks or not self.retries:
             self.path, self.is_over = self.furthest[1], True
             return
-        self.path, self.at = self.forks.pop()
+        self.path = self.forks.pop()
         self.settled, self.retries = len(self.path), self.retries - 1
         self.complete()
 
 
-def _begun(request: Request, choice: Choice, ends: frozenset[int], spelling: Spelling) -> Trail:
-    """A trail before its first token: as much of the text as is known for certain."""
-    known, unknown, _ = choice.text.partition(UNKNOWN)
+def _begun(request: Request, choice: Choice, ends: frozenset[int], vocabulary: Vocabulary) -> Trail:
+    """A trail before its first token."""
     is_stopped = choice.finish_reason == "stop"
     is_cut = is_stopped and bool(request.stop)
-    may_end = is_stopped and not is_cut and not unknown and not request.ignore_eos
-    trail = Trail(request, spelling, known.encode(), not (unknown or is_cut), ends if may_end else frozenset())
+    may_end = is_stopped and not is_cut and not request.ignore_eos
+    trail = Trail(request, vocabulary, choice.text, not is_cut, ends if may_end else frozenset())
     trail.complete()
     return trail
 
 
 def _with(answer: Answer, number: int, trails: dict[tuple[int, int], Trail]) -> Answer:
-    if all((number, choice.index) not in trails for choice in answer.choices):
-        return answer
     choices = tuple(
         replace(choice, ids=tuple(trails[number, choice.index].path), logprobs=())
         if (number, choice.index) in trails else choice

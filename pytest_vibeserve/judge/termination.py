@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pytest_vibeserve.completions import Choice
 from pytest_vibeserve.workload import Request, Vocabulary
 
-
 LEAST_BYTES = 0.5
 """Bytes of text that a token stands for at least on average; parts of a character and special tokens show none."""
 
@@ -30,7 +29,7 @@ def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
 def ended_rightly(
     request: Request, choice: Choice, vocabulary: Vocabulary, end_ids: frozenset[int]
 ) -> Iterator[Breach]:
-    """Breaches of max_tokens, of the end token and of finish_reason; of answers without ids only what their text shows."""
+    """Breaches of max_tokens, of the end token and of finish_reason; without ids those that the text shows."""
     if choice.finish_reason not in ("stop", "length"):
         yield Breach("finish-reason", f"finish_reason is {choice.finish_reason!r}, neither 'stop' nor 'length'")
         return

@@ -177,11 +177,39 @@ def test_measured_answers_are_examined_one_by_one(bound: Bind) -> None:
         server.judge.examine([*answers[:-1], _spoilt(answers[-1], server.engine.vocabulary)])
 
 
-def test_servers_without_ids_are_audited_by_their_first_tokens(bound: Bind) -> None:
-    server = bound(10)
-    server.engine.faults.asked = lambda body: {key: value for key, value in body.items() if key != "return_token_ids"}
+def without_ids(body: Body) -> Body:
+    return {key: value for key, value in body.items() if key != "return_token_ids"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_servers_without_ids_are_audited_along_their_text(bound: Bind, seed: int) -> None:
+    server = bound(10 + seed)
+    server.engine.faults.asked = without_ids
     server.judge.audit()
-    assert "audit.retokenised" in {check.name for check in server.engine.checks}
+    assert {"audit.retokenised", "audit.margin"} <= {check.name for check in server.engine.checks}
+
+
+def test_a_text_that_the_model_would_not_have_said_is_refused_without_ids(bound: Bind) -> None:
+    server = bound(10)
+    server.engine.faults.asked = without_ids
+    server.engine.faults.choose = lambda token, draws: draws.randrange(64, 200) if draws.random() < 0.2 else token
+    with pytest.raises(ContractBroken, match=r"audit\.request"):
+        server.judge.audit()
+
+
+def test_forbidden_arithmetic_does_not_hide_behind_missing_ids(bound: Bind) -> None:
+    server = bound(10)
+    server.engine.faults.asked = without_ids
+    server.engine.faults.variant = lambda body: Variant("fp8", "bfloat16", weights="fp8")
+    with pytest.raises(ContractBroken, match=r"audit\."):
+        server.judge.audit()
+
+
+def test_ids_that_some_answers_lack_are_missing(bound: Bind) -> None:
+    server = bound(10)
+    server.engine.faults.asked = lambda body: body if body.get("logprobs") is not None else without_ids(body)
+    with pytest.raises(ContractBroken, match=r"audit\.token-ids"):
+        server.judge.audit()
 
 
 def _each(said: Body, **fields: object) -> Body:

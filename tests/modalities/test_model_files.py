@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.conditioned import Conditioned
-from pytest_vibeserve.model_files import end_ids, setting
 from pytest_vibeserve.modalities.reference_file import functions
 from pytest_vibeserve.modalities.refusal import unrefused
+from pytest_vibeserve.model_files import end_ids, setting
 
 
 def test_the_generation_configuration_comes_first(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from pytest_vibeserve.load_generator import Exchange
 from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over, refused_at_once
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.desertion import deserted
-from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
@@ -28,6 +27,7 @@ from pytest_vibeserve.modalities.speech.spoken import spoken
 from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
 from pytest_vibeserve.modalities.speech.words import excess
 from pytest_vibeserve.modalities.wire import ServedBench, asked
+from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.variants import QUANTISERS, REFERENCE, honest
 

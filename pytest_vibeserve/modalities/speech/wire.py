@@ -37,10 +37,10 @@ import orjson
 from pytest_vibeserve.completions import Answer, Choice, Event
 from pytest_vibeserve.load_generator import Exchange, Reply
 from pytest_vibeserve.modalities.conditioned import Conditioned
-from pytest_vibeserve.model_files import setting
 from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.audio import Clip
 from pytest_vibeserve.modalities.speech.streams import Stream, Streamed
+from pytest_vibeserve.model_files import setting
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
