@@ -35,9 +35,22 @@ def test_an_honest_server_keeps_the_interface_and_computes_repeats_again(
     assert not bench.failed()
 
 
+@pytest.mark.parametrize("kind", ["honest silent", "jump-forward silent"])
+def test_an_honest_server_without_token_ids_is_followed_along_its_text(
+    chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, chat_model, kind, chat_target, chat_vocabulary) as (bench, judge):
+        judge.audit()
+    assert {"json.valid", "audit.request", "audit.margin", "audit.retokenised"} <= {one.name for one in bench.checks}
+    assert {check.result for check in bench.checks} == {"pass"}
+
+
 @pytest.mark.parametrize(
     ("kind", "check"),
     [
+        ("filled silent", "audit.request"),
+        ("filled half-silent", "audit.token-ids"),
+        ("echo silent", "json.valid audit.request"),
         ("filled", "audit.request"),
         ("sentinel", "audit.request"),
         ("by-schema", "audit.request"),

@@ -29,6 +29,12 @@ SUSPECT = 0.25
 """Share of the hard limit from which a margin of a constrained answer is looked at along its text."""
 
 
+WAYS = ("whole", "pieces", "masked")
+"""What the model has seen of forced text: all that stood by then cut anew, or each piece by itself, or it chose that too.
+
+Reported ids tell which of the last two it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """One choice that the grammar left: where (bytes), after which ids, among which tokens, and which was taken."""
@@ -58,10 +64,10 @@ class RecutAuditor(Auditor):
         reference = self.reference
         if not _schema(item.request) or not isinstance(reference, MaskedReference) or not reference.grammar:
             return item
-        found = _choices(reference, reference.grammar, item, self.limit)
-        if not found and item.choice.retokenised:
-            found = _choices(reference, reference.grammar, item, self.limit, jumps=False)
-        if not found:
+        ways = WAYS if item.choice.retokenised else WAYS[:1]
+        tried = (_choices(reference, reference.grammar, item, self.limit, way) for way in ways)
+        found = next(filter(None, tried), None)
+        if found is None:
             return item
         other = self._along(item, found, reference.grammar, noise)
         return other if other.margins.sum() < item.margins.sum() else item
@@ -90,13 +96,10 @@ def _schema(request: Request) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _choices(
-    reference: MaskedReference, grammar: Grammar, item: Evidence, limit: float, jumps: bool = True
-) -> list[Choice]:
+def _choices(reference: MaskedReference, grammar: Grammar, item: Evidence, limit: float, way: str) -> list[Choice]:
     """The choices along the text of a whole answer; none where one of them is further than `limit` from the best.
 
-    Without `jumps` forced text is chosen as well, token by token, as an engine does that only masks.  Of an answer
-    without ids the text may be all of it that max_tokens left room for.
+    Of an answer without ids the text may be all of it that max_tokens left room for.
     """
     place, found = grammar.beginning(_schema(item.request)), list[Choice]()
     text, ended = grammar.text(item.choice.ids)
@@ -106,15 +109,15 @@ def _choices(
     while ended or is_open:
         if is_open and place.at == len(text):
             return found
-        forced = place.forced()[: len(text) - place.at if is_open else None] if jumps else b""
+        forced = place.forced()[: len(text) - place.at if is_open else None] if way != "masked" else b""
         if not text.startswith(forced, place.at):
             return []
         if forced:
             place.write(forced)
-            recut = grammar.cut(text[: place.at])
-            if recut is None:
+            cut = grammar.cut(text[: place.at] if way == "whole" else forced)
+            if cut is None:
                 return []
-            before = recut
+            before = cut if way == "whole" else (*before, *cut)
         if place.stopped or (place.at == len(text) and place.whole):
             return found
         choice = _taken(reference, item, place, before, text)

@@ -33,7 +33,7 @@ class Said:
 class Chat:
     """The honest server."""
 
-    dtype, attention = "bfloat16", "sdpa"
+    dtype, attention, silent = "bfloat16", "sdpa", ""
 
     def __init__(self, model: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
@@ -98,13 +98,18 @@ class Chat:
         async with self.turn:
             return await (self.stream if body["stream"] else self.whole)(request, body, prompt)
 
+    def ids(self, said: Said, body: Body, start: int) -> Body:
+        """The ids from a place on; of a server that is `silent` none, or none for a schema."""
+        is_silent = self.silent == "silent" or (self.silent and body.get("response_format"))
+        return {} if is_silent else {"token_ids": said.ids[start:]}
+
     async def whole(self, request: web.Request, body: Body, prompt: list[int]) -> web.StreamResponse:
-        choices = []
+        choices, count = [], 0
         for index in range(body["n"]):
             said = [state async for state in stepped(self.choice(body, index))][-1]
             message = {"role": "assistant", "content": said.text}
-            choices.append({"index": index, "message": message, **tail(said, body, 0), "token_ids": said.ids})
-        count = sum(len(choice["token_ids"]) for choice in choices)
+            choices.append({"index": index, "message": message, **tail(said, body, 0), **self.ids(said, body, 0)})
+            count += len(said.ids)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": count}
         return web.json_response({"choices": choices, "usage": usage, "prompt_token_ids": prompt})
 
@@ -120,7 +125,7 @@ class Chat:
                 new = ready[len(shown) :] if ready.startswith(shown) else ""
                 shown += new
                 choice = {"index": index, "delta": {"content": new}, **tail(said, body, sent)}
-                choice["token_ids"] = said.ids[sent:]
+                choice |= self.ids(said, body, sent)
                 sent = len(said.ids)
                 await response.write(event({"choices": [choice], "prompt_token_ids": prompt}))
             count += sent

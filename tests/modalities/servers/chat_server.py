@@ -1,6 +1,6 @@
 """A plain chat server and its dishonest brothers.
 
-chat_server.py MODEL [KIND [PORT]]     prints its port
+chat_server.py MODEL KIND     prints its port; "KIND silent" reports no token ids, "KIND half-silent" none for schemas
 """
 
 from __future__ import annotations
@@ -165,4 +165,7 @@ KINDS: dict[str, type[Chat]] = {
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(KINDS[sys.argv[2]](Path(sys.argv[1]))))
+    kind, _, silence = sys.argv[2].partition(" ")
+    server = KINDS[kind](Path(sys.argv[1]))
+    server.silent = silence
+    asyncio.run(serve(server))
