@@ -35,7 +35,7 @@ def test_an_honest_server_keeps_the_interface_and_computes_repeats_again(
     assert not bench.failed()
 
 
-@pytest.mark.parametrize("kind", ["honest silent", "jump-forward silent"])
+@pytest.mark.parametrize("kind", ["honest silent", "plain-jumps silent"])
 def test_an_honest_server_without_token_ids_is_followed_along_its_text(
     chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary, kind: str
 ) -> None:

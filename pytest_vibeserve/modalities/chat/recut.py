@@ -30,7 +30,7 @@ SUSPECT = 0.25
 
 
 WAYS = ("whole", "pieces", "masked")
-"""What the model has seen of forced text: all that stood by then cut anew, or each piece by itself, or it chose that too.
+"""What the model has seen of forced text: all that stood by then cut anew, or each piece by itself, or it chose it.
 
 Reported ids tell which of the last two it was."""
 

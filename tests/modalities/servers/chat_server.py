@@ -141,7 +141,7 @@ class JumpForward(Chat):
                 [*prompt, *said.ids], 1, Sampling(body["temperature"]), lambda ids: mask(matcher)
             )
             token, logprobs = next(iter(steps))
-            several = draws.choice((self.tokens.tokenize_bytes(forced), list(forced_bytes(self.tokens, forced))))
+            several = draws.choice(self.cuts(forced))
             for one in several or [token]:
                 said.ids.append(one)
                 said.logprobs.append(logprobs)
@@ -149,6 +149,16 @@ class JumpForward(Chat):
                     matcher.consume_token(one)
             self.write(said, body)
             yield said
+
+    def cuts(self, forced: bytes) -> list[list[int]]:
+        return [self.tokens.tokenize_bytes(forced), list(forced_bytes(self.tokens, forced))]
+
+
+class PlainJumps(JumpForward):
+    """Honest: cuts what is forced as the tokenizer does, each piece by itself."""
+
+    def cuts(self, forced: bytes) -> list[list[int]]:
+        return super().cuts(forced)[:1]
 
 
 def forced_bytes(tokens: Any, forced: bytes) -> Iterator[int]:
@@ -160,7 +170,7 @@ def forced_bytes(tokens: Any, forced: bytes) -> Iterator[int]:
 KINDS: dict[str, type[Chat]] = {
     "honest": Chat, "float32": Float32, "eager": Eager, "jump-forward": JumpForward, "filled": Filled,
     "sentinel": Sentinel, "by-schema": BySchema, "by-words": ByWords, "echo": Echo, "unconstrained": Unconstrained,
-    "no-system": NoSystem,
+    "no-system": NoSystem, "plain-jumps": PlainJumps,
 }  # fmt: skip
 
 
