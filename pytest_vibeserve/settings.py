@@ -146,12 +146,11 @@ def _is_address(url: str) -> bool:
 
 def _folder(base: Path, given: str, target: Target) -> Path:
     """A folder by path, or by name among the target's own: its starter and its baselines."""
-    own = {"starter": target.starter_folder}
-    own |= {path.name: path for path in sorted(target.folder.glob("baselines/*")) if path.is_dir()}
+    own = target.own_candidates
     path = (base / Path(given).expanduser()).resolve()
     if path.is_dir():
         return path
-    if given in own and own[given].is_dir():
+    if given in own:
         return own[given]
     raise UsageError(f"there is no folder {given!r}; give a path, or one of {target.name}'s own: {nearest(given, own)}")
 

@@ -179,6 +179,17 @@ class Target(_Part):
         owner = find("targets", self.starter_of, TARGET_FILE) if self.starter_of else self.folder
         return owner / "starter"
 
+    @property
+    def own_candidates(self) -> dict[str, Path]:
+        """The candidates that come with the target, by name: its starter, and the baselines beside it and its own."""
+        places = (self.starter_folder.parent, self.folder)
+        found = {
+            path.parent.name: path.parent for at in places for path in sorted(at.glob("baselines/*/candidate.toml"))
+        }
+        if (self.starter_folder / "candidate.toml").is_file():
+            found["starter"] = self.starter_folder
+        return found
+
     def load_named(self, name: str) -> Load:
         """The load of that name; UsageError lists the others."""
         for load in self.load:

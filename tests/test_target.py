@@ -186,3 +186,9 @@ def test_only_speech_with_streams_has_loads_of_them() -> None:
     target = load_target("moonshine_streaming", "tiny")
     assert [load.arrival for load in target.load] == ["streams", "closed"]
     assert not target.load[0].is_open
+
+
+def test_a_target_has_the_baselines_of_the_one_whose_starter_it_takes() -> None:
+    laptop, card = load_target("show_o2_macbook", "tiny"), load_target("show_o2_h100", "tiny")
+    assert laptop.own_candidates == card.own_candidates
+    assert {"starter", "torch-compile"} <= set(laptop.own_candidates)

@@ -77,7 +77,7 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     walls = Walls(desk.folder.resolve(), _nothing(home), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills, _reach(choice, desk, home) as reach:
-        command = choice.program.command if choice.mode == "acp" else _headless(choice, desk, servers, resume)
+        command = choice.program.command if choice.mode == "acp" else _headless(choice, desk, servers, resume, account.limits.usd)
         desk.log(f"{command[0]}; skills: {', '.join(skills) or 'none'}")
         start = Start(enclosed(command, replace(walls, reach=reach), desk), spot, choice.program.mode, resume)
         try:
@@ -105,13 +105,15 @@ def _servers(link: Link | None) -> dict[str, object]:
     return {"vibeserve": {"command": sys.executable, "args": list(SERVER), "env": server_environment(link)}}
 
 
-def _headless(choice: Choice, desk: Desk, servers: Mapping[str, object], resume: str) -> tuple[str, ...]:
+def _headless(
+    choice: Choice, desk: Desk, servers: Mapping[str, object], resume: str, cap: float | None
+) -> tuple[str, ...]:
     """The words of a headless session; what the program cannot be given by words is said in the log."""
     told = servers if choice.name in TAKE_SERVERS else {}
     settled = choice.name in SETTLE_SERVERS and choice.home == "own"
     if servers and not told and not settled:
         desk.log(f"{choice.name} is offered no gate in headless mode: it takes no server for one session")
-    usd = limits_of(choice.caps).usd if choice.name in KEEP_A_CAP else None
+    usd = cap if choice.name in KEEP_A_CAP else None
     return WORDS[choice.name](Ask(desk.folder.resolve(), choice.model, usd, resume, told))
 
 

@@ -160,9 +160,7 @@ def _has_time(settings: Settings) -> bool:
 
 def baseline_folder(target: Target, name: str) -> Path:
     """A candidate's folder: `starter`, the name of one of the target's baselines, or a path."""
-    known = {path.parent.name: path.parent for path in sorted(target.folder.glob("baselines/*/candidate.toml"))}
-    if (target.starter_folder / "candidate.toml").is_file():
-        known["starter"] = target.starter_folder
+    known = target.own_candidates
     path = known.get(name, Path(name).expanduser())
     if not (path / "candidate.toml").is_file():
         what = "has no candidate.toml" if path.is_dir() else "is no folder"
