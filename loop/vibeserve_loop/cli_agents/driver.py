@@ -77,7 +77,9 @@ def worked(choice: Choice, brief: Brief, desk: Desk) -> Session:
     walls = Walls(desk.folder.resolve(), _nothing(home), others, desk.readable)
     account = Account(limits_of(choice.caps), price)
     with equipped(desk.folder, brief.target) as skills, _reach(choice, desk, home) as reach:
-        command = choice.program.command if choice.mode == "acp" else _headless(choice, desk, servers, resume, account.limits.usd)
+        command = choice.program.command
+        if choice.mode == "headless":
+            command = _headless(choice, desk, servers, resume, account.limits.usd)
         desk.log(f"{command[0]}; skills: {', '.join(skills) or 'none'}")
         start = Start(enclosed(command, replace(walls, reach=reach), desk), spot, choice.program.mode, resume)
         try:
