@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import pairwise
 
 import numpy as np
 
+from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.metrics import Block, latencies
 from pytest_vibeserve.report import Hint
+
+MOST_COMPARED = 16
+"""Answers that are held against their predictions: each takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ def hints(observed: Mapping[str, Observation], floor_s: Callable[[int], float], 
     single = min(observed.values(), key=lambda o: o.concurrency)
     busy = max(observed.values(), key=lambda o: o.concurrency)
     yield from _single_stream(single, floor_s(1))
+    yield from _foreseeable(busy)
     if busy.concurrency > single.concurrency:
         yield from _under_load(single, busy)
         yield from _host(busy, floor_s(busy.concurrency))
@@ -61,6 +68,38 @@ def _single_stream(single: Observation, step_floor_s: float) -> Iterator[Hint]:
             value=tpot / step_floor_s,
             text=f"alone, a token takes {tpot * 1e3:.2f} ms; reading the weights takes {step_floor_s * 1e3:.2f} ms",
         )
+
+
+def _foreseeable(load: Observation) -> Iterator[Hint]:
+    """What of the work was known before: answers that clients foretold, and beginnings that prompts share."""
+    answers = [answer for block in load.blocks for answer in block.answers if not answer.fault and answer.choices]
+    foretold = [answer for answer in answers if answer.request.prediction is not None][:MOST_COMPARED]
+    if foretold:
+        told = sum(map(_told_before, foretold)) / len(foretold)
+        share = told * sum(answer.request.prediction is not None for answer in answers) / len(answers)
+        words = f"{share:.0%} of what is answered stands in predictions that the clients gave"
+        yield Hint(name="foretold-answers", value=1 / max(0.01, 1 - share), text=words)
+    prompts = sorted(tuple(answer.request.prompt_ids) for answer in answers)
+    if len(set(prompts)) > 1:
+        shared = sum(max(_common(one, other), 0) for one, other in pairwise(prompts))
+        share = shared / sum(map(len, prompts))
+        words = f"{share:.0%} of all prompts' tokens stood at the beginning of another prompt of the same load"
+        yield Hint(name="shared-beginnings", value=1 / max(0.01, 1 - share), text=words)
+
+
+def _told_before(answer: Answer) -> float:
+    """The share of an answer that stands, in order, in its prediction."""
+    said, foretold = answer.choices[0], answer.request.prediction
+    pair = (said.text, foretold) if isinstance(foretold, str) else (said.ids, foretold or ())
+    matches = SequenceMatcher(None, *pair, autojunk=False).get_matching_blocks()
+    return sum(match.size for match in matches) / max(1, len(pair[0]))
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Tokens that two prompts begin with alike."""
+    return next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _host(busy: Observation, floor_s: float) -> Iterator[Hint]:

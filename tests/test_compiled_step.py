@@ -35,7 +35,14 @@ SIZES: dict[str, Any] = {
     "intermediate_size": 112,
     "max_position_embeddings": 96,
     "eos_token_id": [1, 5],
-    "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0},
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 5000.0,
+        "factor": 4.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
 }
 # Runs in a process of its own, in the candidate's folder: feeds the chunks of each step and saves all logits.
 FEED = """

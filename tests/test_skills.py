@@ -30,6 +30,8 @@ HINTS = {
     "batch-efficiency",
     "sampling-overhead",
     "http-overhead",
+    "foretold-answers",
+    "shared-beginnings",
 }
 COMPILED = "compiled-step"
 BY_MLX = "mlx-flow-step"

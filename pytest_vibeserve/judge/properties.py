@@ -71,7 +71,7 @@ def _places(text: str) -> list[int]:
 
 def _anywhere(talk: Conversation, text: str) -> int | None:
     places = _places(text)
-    return talk.draw(st.sampled_from(places)) if places else None
+    return talk.random().choice(places) if places else None
 
 
 def _across(talk: Conversation, choice: Choice) -> int | None:
@@ -79,7 +79,7 @@ def _across(talk: Conversation, choice: Choice) -> int | None:
     whole = [talk.bench.vocabulary.decode(choice.ids[:count]) for count in range(1, len(choice.ids))]
     ends = [len(text) - 2 for text in whole if len(text) > 2 and choice.text.startswith(text)]
     places = [place for place in ends if "\ufffd" not in choice.text[place : place + 6]]
-    return talk.draw(st.sampled_from(places)) if places else None
+    return talk.random().choice(places) if places else None
 
 
 def choices(talk: Conversation) -> None:

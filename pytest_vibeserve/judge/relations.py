@@ -172,8 +172,8 @@ def lengths(prompts: Prompts) -> Move:
 def secrets(prompts: Prompts) -> Move:
     """A prompt with a secret that its answer is made to spell, and strangers beside it that must know nothing of it."""
     vocabulary = prompts.bench.vocabulary
-    size = math.ceil(SECRET_BITS / math.log2(len(vocabulary.ordinary)))
-    drawn = tuple(prompts.draws.sample(vocabulary.ordinary, size))
+    size = math.ceil(SECRET_BITS / math.log2(len(vocabulary.spelt)))
+    drawn = tuple(prompts.draws.sample(vocabulary.spelt, size))
     secret = prompts.told(drawn)
     bias = tuple((token, FORCING) for token in secret)
     owner = replace(prompts.given("secrets", (*vocabulary.prefix, *drawn, *drawn[:2])), logit_bias=bias)

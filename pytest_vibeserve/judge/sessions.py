@@ -80,13 +80,15 @@ def related(
 
 
 def leaked(heard: Sequence[Heard]) -> Check:
-    """No run of one request's secret is in another's answer, nor in the prompt that the other is told it had."""
+    """No run of one request's secret is in another's answer, nor in a prompt that the other did not have."""
     owners = [one.ask.secret for one in heard if one.ask.secret]
     worst, longest = None, 0
     for one in heard:
-        said = [choice.ids for choice in one.answer.choices] + [one.answer.prompt_ids or ()]
+        said = [choice.ids for choice in one.answer.choices]
+        if one.answer.prompt_ids != one.ask.request.prompt_ids:
+            said.append(one.answer.prompt_ids or ())
         for secret in owners:
-            run = max(longest_run(secret, ids) for ids in said)
+            run = max((longest_run(secret, ids) for ids in said), default=0)
             if secret != one.ask.secret and run > longest:
                 worst, longest = one, run
     failed = longest > LONGEST_RUN

@@ -145,3 +145,12 @@ def test_requests_that_are_not_refused_are_found(bound: Bind, auditor: Auditor) 
 
 def _searched(engine: Engine, auditor: Auditor, name: str) -> Check:
     return searched(name, [(Conversation(engine, auditor, END_IDS), {**PROPERTIES, **REFUSALS}[name])])
+
+
+def test_properties_are_searched_to_their_end_though_answers_differ_from_time_to_time(bound: Bind) -> None:
+    server = bound(3)
+    # Half of the answers are other ones than those before: what is drawn from them cannot be replayed.
+    server.engine.faults.choose = lambda token, draws: draws.randrange(64, 200) if draws.random() < 0.5 else token
+    talk = Conversation(server.engine, server.judge.auditor, server.judge.end_ids)
+    checks = [searched(name, ((talk, PROPERTIES[name]),)) for name in ("stop", "logit-bias")]
+    assert [check.result for check in checks] == ["pass", "pass"]

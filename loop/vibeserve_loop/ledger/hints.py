@@ -14,6 +14,7 @@ NOTICED = 0.05
 SHOWS_IN = {
     "queueing": ("ttft", "e2e_latency"),
     "prefill-stall": ("ttft", "itl", "tpot"),
+    "shared-beginnings": ("ttft", "output_throughput", "request_throughput", "goodput", "e2e_latency"),
     "serial-service": ("output_throughput", "request_throughput", "goodput", "ttft", "e2e_latency"),
     "batch-efficiency": ("output_throughput", "request_throughput", "goodput", "tpot", "itl", "e2e_latency"),
 }

@@ -4,15 +4,15 @@
 
 #include "llama.h"
 
-// cos and sin of position * theta^(-2i / head_dim), float as in the reference.
+// cos and sin of position * frequencies[i], float as in the reference.
 struct Rotary {
   int half;
   std::vector<float> cosine, sine;
 
-  Rotary(int positions, int head_dim, float theta)
+  Rotary(int positions, int head_dim, const float* frequencies)
       : half(head_dim / 2), cosine(size_t(positions) * half), sine(cosine.size()) {
     for (int i = 0; i < half; ++i) {
-      float frequency = 1.0f / std::pow(theta, float(2 * i) / float(head_dim));
+      float frequency = frequencies[i];
       for (int p = 0; p < positions; ++p) {
         cosine[size_t(p) * half + i] = std::cos(float(p) * frequency);
         sine[size_t(p) * half + i] = std::sin(float(p) * frequency);
@@ -87,7 +87,7 @@ class Cache {
 class Attention {
  public:
   explicit Attention(const Shape& shape)
-      : shape_(shape), rotary_(shape.cached(), shape.head_dim, shape.theta), cache_(shape), scratch_(shape.threads) {
+      : shape_(shape), rotary_(shape.cached(), shape.head_dim, shape.frequencies), cache_(shape), scratch_(shape.threads) {
     for (auto& scratch : scratch_) {
       scratch.scores.resize(size_t(kMaxRows) * (shape.cached() + kLanes));
       scratch.weights.resize(kMaxRows * row_stride(shape.cached()));

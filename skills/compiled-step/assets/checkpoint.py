@@ -1,6 +1,7 @@
 """Reads a Hugging Face Llama folder: what config.json asks for and the bfloat16 tensors of its safetensors files."""
 
 import json
+import math
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ Tensor = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The sizes and constants of a Llama; `eos_ids` may be empty, `context` is the most positions it was made for."""
+    """The sizes and constants of a Llama; `eos_ids` may be empty, `context` is the most positions it was made for.
+
+    `frequencies` [head_dim / 2] are those of the rotary embedding.
+    """
 
     hidden: int
     layers: int
@@ -25,7 +29,7 @@ class Architecture:
     vocabulary: int
     context: int
     epsilon: float
-    theta: float
+    frequencies: npt.NDArray[np.float32]
     tied: bool
     eos_ids: tuple[int, ...]
 
@@ -34,17 +38,18 @@ def read_architecture(folder: Path) -> Architecture:
     """Return the architecture of `folder`; ValueError names what the compiled step does not compute."""
     config = json.loads((folder / "config.json").read_text())
     heads = int(config["num_attention_heads"])
+    head_dim = int(config.get("head_dim") or config["hidden_size"] // heads)
     architecture = Architecture(
         hidden=int(config["hidden_size"]),
         layers=int(config["num_hidden_layers"]),
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or heads),
-        head_dim=int(config.get("head_dim") or config["hidden_size"] // heads),
+        head_dim=head_dim,
         intermediate=int(config["intermediate_size"]),
         vocabulary=int(config["vocab_size"]),
         context=int(config["max_position_embeddings"]),
         epsilon=float(config["rms_norm_eps"]),
-        theta=_theta(config),
+        frequencies=_frequencies(config, head_dim),
         tied=bool(config.get("tie_word_embeddings")),
         eos_ids=_eos_ids(folder, config),
     )
@@ -52,13 +57,24 @@ def read_architecture(folder: Path) -> Architecture:
     return architecture
 
 
-def _theta(config: dict[str, Any]) -> float:
-    """Return the rotary base, which Transformers 5 writes into `rope_parameters` and older versions at the top."""
+def _frequencies(config: dict[str, Any], head_dim: int) -> npt.NDArray[np.float32]:
+    """The rotary frequencies [head_dim / 2]; settings are in `rope_parameters`, in older files at the top.
+
+    Of the kind `llama3` (Llama 3.1's stretching of the context) long waves are slowed down by `factor`, short ones are
+    not, and those between are mixed.
+    """
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind != "default":
-        raise ValueError(f"config.json: rope type {kind!r} is not supported, only 'default'")
-    return float(scaling.get("rope_theta", config.get("rope_theta", 10000.0)))
+    if kind not in ("default", "llama3"):
+        raise ValueError(f"config.json: rope type {kind!r} is not supported, only 'default' and 'llama3'")
+    theta = np.float32(scaling.get("rope_theta", config.get("rope_theta", 10000.0)))
+    plain = 1 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
+    if kind == "default":
+        return plain.astype(np.float32)
+    waves = scaling["original_max_position_embeddings"] * plain / (2 * math.pi)
+    low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
+    kept = np.clip((waves - low) / (high - low), 0, 1)
+    return ((1 - kept) * plain / float(scaling["factor"]) + kept * plain).astype(np.float32)
 
 
 def _eos_ids(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:

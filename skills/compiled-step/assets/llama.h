@@ -13,7 +13,8 @@
 
 struct Shape {  // the same fields in the same order as `Shape` in model.py
   int32_t hidden, layers, heads, kv_heads, head_dim, intermediate, vocabulary, slots, context, threads;
-  float epsilon, theta;
+  float epsilon;
+  const float* frequencies;  // [head_dim / 2], read while the model is created
 
   int group() const { return heads / kv_heads; }
   int query_width() const { return heads * head_dim; }

@@ -34,7 +34,7 @@ class _Shape(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate")),
         *((name, ctypes.c_int32) for name in ("vocabulary", "slots", "context", "threads")),
         ("epsilon", ctypes.c_float),
-        ("theta", ctypes.c_float),
+        ("frequencies", ctypes.c_void_p),
     )
 
 
@@ -69,7 +69,7 @@ class Model:
         a = architecture
         sizes = (a.hidden, a.layers, a.heads, a.kv_heads, a.head_dim, a.intermediate, a.vocabulary)
         threads = min(THREADS, _processors())
-        shape = _Shape(*sizes, slots, self.context, threads, a.epsilon, a.theta)
+        shape = _Shape(*sizes, slots, self.context, threads, a.epsilon, a.frequencies.ctypes.data)
         self._handle = self._library.model_create(ctypes.byref(shape))
         self._load(Checkpoint(Path(folder)), architecture)
 
