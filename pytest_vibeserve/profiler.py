@@ -81,7 +81,7 @@ def _foreseeable(load: Observation) -> Iterator[Hint]:
         yield Hint(name="foretold-answers", value=1 / max(0.01, 1 - share), text=words)
     prompts = sorted(tuple(answer.request.prompt_ids) for answer in answers)
     if len(set(prompts)) > 1:
-        shared = sum(max(_common(one, other), 0) for one, other in pairwise(prompts))
+        shared = sum(_common(one, other) for one, other in pairwise(prompts))
         share = shared / sum(map(len, prompts))
         words = f"{share:.0%} of all prompts' tokens stood at the beginning of another prompt of the same load"
         yield Hint(name="shared-beginnings", value=1 / max(0.01, 1 - share), text=words)

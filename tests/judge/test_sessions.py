@@ -11,18 +11,19 @@ from engine import Body, Bound, running
 from starter_edits import edited
 
 from pytest_vibeserve.bench import Bench, Contract, Depth
+from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.errors import ContractBroken
 from pytest_vibeserve.judge import Judge
 from pytest_vibeserve.judge.audit import Auditor
-from pytest_vibeserve.judge.crowd import MOVES, Crowd
-from pytest_vibeserve.judge.relations import Prompts
-from pytest_vibeserve.judge.sessions import COUNTS, LONGEST_RUN, longest_run, room
+from pytest_vibeserve.judge.crowd import MOVES, Crowd, Heard
+from pytest_vibeserve.judge.relations import Ask, Prompts
+from pytest_vibeserve.judge.sessions import COUNTS, LONGEST_RUN, leaked, longest_run, room
 from pytest_vibeserve.modalities import wire_of
 from pytest_vibeserve.modalities.text import TextWire
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.server import ExternalServer
 from pytest_vibeserve.target import Target
-from pytest_vibeserve.workload import Secret, Vocabulary
+from pytest_vibeserve.workload import Request, Secret, Vocabulary
 
 Edit = tuple[str, str, str]
 STARTER = Path("targets", "tiny_llama", "starter")
@@ -178,3 +179,17 @@ def test_a_piece_of_a_secret_is_measured_in_consecutive_tokens() -> None:
     assert longest_run(secret, (1, 12, 13, 14, 2, 11)) == LONGEST_RUN
     assert longest_run(secret, (11, 13, 15, 12, 14)) == 1
     assert longest_run(secret, ()) == 0
+
+
+def test_a_prompt_that_was_given_is_no_leak_of_what_it_shares_by_chance() -> None:
+    secret, own = tuple(range(11, 19)), (0, 13, 14, 15, 16, 2)
+
+    def heard(prompt: tuple[int, ...], told: tuple[int, ...], said: tuple[int, ...]) -> Heard:
+        request = Request(id=1, prompt_ids=prompt, max_tokens=4)
+        answer = Answer(request, 200, "", (Choice(0, said, "", "length"),), prompt_ids=told)
+        return Heard(Ask(request, secret=() if prompt == own else secret), answer, gone=False)
+
+    owner = heard(secret, secret, (1,))
+    assert leaked([owner, heard(own, own, (1,))]).result == "pass"
+    assert leaked([owner, heard(own, secret, (1,))]).result == "fail"
+    assert leaked([owner, heard(own, own, secret[:4])]).result == "fail"
