@@ -61,7 +61,7 @@ class Workshop:
         self.workspace.unlock()
         best = lineage.incumbent(self.history.rounds)
         if best is None:
-            self.workspace.begin(self.target.folder / "starter", self.settings.created)
+            self.workspace.begin(self.target.starter_folder, self.settings.created)
             return
         unfinished = self.folder.round(len(self.history.rounds)) / "brief.md"
         kept = Handover(self.workspace.folder).put_aside()
