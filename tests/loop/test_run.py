@@ -128,6 +128,18 @@ def test_a_starter_that_is_rejected_ends_the_run_with_the_gates_word(lab: Lab) -
     assert "The starter was not accepted: answers.greedy: 3 of 24 answers differ" in done.stdout
 
 
+def test_a_search_begins_with_the_starter_that_a_target_takes_from_another(lab: Lab) -> None:
+    lab.skill("faster", faster(2), relieves="step-overhead")
+    other = lab.target.with_name("other")
+    other.mkdir()
+    text = (lab.target / "target.toml").read_text().replace('name = "lab"', 'name = "other"\nstarter_of = "lab"', 1)
+    (other / "target.toml").write_text(text)
+    (other / "OBJECTIVE.md").write_text("Serve it on another machine.\n")
+    done = lab.call("run", "other", *lab.gate, "--sandbox", "none", "--seed", "7", "--max-rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert [r["decision"]["ruling"] for r in lab.rounds()] == ["accept"] * 3
+
+
 def test_without_a_gain_the_starter_stands(lab: Lab) -> None:
     lab.skill("idle", "(folder / 'note').write_text('hello')\nprint('noted')")
     done = lab.run()
