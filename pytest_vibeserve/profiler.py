@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -90,9 +90,15 @@ def _foreseeable(load: Observation) -> Iterator[Hint]:
 def _told_before(answer: Answer) -> float:
     """The share of an answer that stands, in order, in its prediction."""
     said, foretold = answer.choices[0], answer.request.prediction
-    pair = (said.text, foretold) if isinstance(foretold, str) else (said.ids, foretold or ())
-    matches = SequenceMatcher(None, *pair, autojunk=False).get_matching_blocks()
-    return sum(match.size for match in matches) / max(1, len(pair[0]))
+    if isinstance(foretold, str):
+        return _found_again(said.text, foretold)
+    return _found_again(said.ids, foretold or ())
+
+
+def _found_again(said: Sequence[Hashable], foretold: Sequence[Hashable]) -> float:
+    """The share of `said` that stands, in order, in `foretold`."""
+    matches = SequenceMatcher(None, said, foretold, autojunk=False).get_matching_blocks()
+    return sum(match.size for match in matches) / max(1, len(said))
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
