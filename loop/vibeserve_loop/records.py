@@ -12,6 +12,8 @@ from pytest_vibeserve.report import Check, Comparison, Hint, Measurement, Outcom
 from vibeserve_loop.proposals import Answer, Item, Proposal
 
 SCHEMA = 1
+MOST_SPENT = 2**53
+"""Of what any program reads again as the number that it was, in JSON too."""
 Kind = Literal["starter", "baseline", "work", "final", "plan", "order"]
 Ruling = Literal["accept", "reject", "void", "pending"]
 """`pending` is never recorded: it stands for a round that is under way beside the one that is proposed."""
@@ -24,7 +26,7 @@ def plain(record: BaseModel) -> Any:
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class Knobs(_Record):
@@ -154,10 +156,10 @@ class Task(_Record):
 class Spend(_Record):
     """What an agent's session cost."""
 
-    seconds: float = 0.0
-    usd: float = 0.0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    seconds: float = Field(default=0.0, ge=0, le=MOST_SPENT)
+    usd: float = Field(default=0.0, ge=0, le=MOST_SPENT)
+    tokens_in: int = Field(default=0, ge=0, le=MOST_SPENT)
+    tokens_out: int = Field(default=0, ge=0, le=MOST_SPENT)
 
 
 class AgentResult(_Record):
@@ -175,7 +177,7 @@ class AgentResult(_Record):
 class Opinion(_Record):
     """What a reviewer may say of a change; there is no word for accepting and none for refusing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     ask: Literal["nothing", "more probes", "a person"]
     why: str = Field(default="", max_length=400)

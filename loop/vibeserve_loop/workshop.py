@@ -111,7 +111,7 @@ class Workshop:
     def _unnest(self, turn: Turn) -> None:
         """Code in a repository of the session's own is code like any other; the log says what was taken away."""
         if dropped := turn.workspace.drop_nested():
-            with (self.folder.round(turn.number) / "agent.log").open("a", encoding="utf-8") as stream:
+            with (self.folder.round(turn.number) / "agent.log").open("a", encoding="utf-8", errors="replace") as stream:
                 print(f"taken away before the commit: {', '.join(dropped)}", file=stream)
 
     def _tidy(self, turn: Turn) -> None:
@@ -190,7 +190,8 @@ class Workshop:
             if turn.task.kind == "plan":
                 told = profile_of_incumbent(turn.rounds)
                 (workspace.folder / PROFILE_FILE).write_text(told, encoding="utf-8")
-        with (place / "agent.log").open("w", encoding="utf-8", buffering=1) as stream, self._gate_for(turn) as asked:
+        log = (place / "agent.log").open("w", encoding="utf-8", errors="replace", buffering=1)
+        with log as stream, self._gate_for(turn) as asked:
             desk = Desk(
                 workspace.folder, self._rationed(), restore=lambda: workspace.checkout(origin),
                 log=lambda line: print(line, file=stream), readable=workspace.borrowed,

@@ -108,6 +108,18 @@ class Agent:
             await asyncio.sleep(4321)
         await self.minimal()
 
+    async def counts_wildly(self) -> None:
+        """Tell a cost that is no number, and say half a character."""
+        cost = (
+            '{"sessionUpdate": "usage_update", "used": 30, "size": 1000, "cost": {"amount": 1e999, "currency": "USD"}}'
+        )
+        half = '{"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "faster \\ud83d"}}'
+        for update in (cost, half):
+            params = f'{{"sessionId": "one", "update": {update}}}'
+            sys.stdout.write(f'{{"jsonrpc": "2.0", "method": "session/update", "params": {params}}}\n')
+        sys.stdout.flush()
+        self._edit("250\n")
+
     async def dies(self) -> None:
         self._edit("999")
         sys.stderr.write("out of ideas\n")

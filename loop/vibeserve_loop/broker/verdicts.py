@@ -116,7 +116,7 @@ def environment_of(command: Iterable[str] = ()) -> str:
 
 def _add(digest: hashlib._Hash, path: Path, top: Path) -> None:
     if path.is_symlink():
-        kind, data = "link", os.readlink(path).encode()
+        kind, data = "link", os.fsencode(os.readlink(path))
     else:
         kind, data = "program" if os.access(path, os.X_OK) else "file", path.read_bytes()
-    digest.update(f"{kind} {path.relative_to(top)} {len(data)}\n".encode() + data)
+    digest.update(f"{kind} {path.relative_to(top)} {len(data)}\n".encode("utf-8", "surrogateescape") + data)

@@ -11,7 +11,7 @@ from typing import Any
 from acp import schema
 from acp.exceptions import RequestError
 
-from vibeserve_loop.cli_agents.lenience import table
+from vibeserve_loop.cli_agents.lenience import amount, number, table
 from vibeserve_loop.desk.endings import AgentStopped
 from vibeserve_loop.roles import Desk
 from vibeserve_loop.tool_loop.limits import Account
@@ -118,9 +118,10 @@ class LoopClient:
             raise AgentStopped("budget", f"about ${spent:.4f} is spent of ${limits.usd}")
 
     def _used(self, update: schema.UsageUpdate) -> None:
-        self._context = update.used
-        if update.cost is not None and update.cost.currency == "USD":
-            self.usd = update.cost.amount
+        self._context = amount(update.used)
+        cost = update.cost
+        if cost is not None and cost.currency == "USD" and number(cost.amount) == cost.amount:
+            self.usd = cost.amount
             self._show()
             cap = self._account.limits.usd
             if cap is not None and self.usd > cap:

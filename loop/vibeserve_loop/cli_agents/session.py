@@ -176,8 +176,9 @@ def _charge(talk: Talk, reply: Any) -> None:
 def _tokens(reply: Any) -> Tokens | None:
     used = reply.usage
     if used is not None:
-        read, write = used.cached_read_tokens or 0, used.cached_write_tokens or 0
-        return Tokens(used.input_tokens + read + write, used.output_tokens + (used.thought_tokens or 0), read, write)
+        read, write = amount(used.cached_read_tokens), amount(used.cached_write_tokens)
+        output = amount(used.output_tokens) + amount(used.thought_tokens)
+        return Tokens(amount(used.input_tokens) + read + write, output, read, write)
     count = table(table(table(reply.field_meta).get("quota")).get("token_count"))
     return Tokens(amount(count.get("input_tokens")), amount(count.get("output_tokens"))) if count else None
 

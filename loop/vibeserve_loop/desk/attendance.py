@@ -32,15 +32,24 @@ def attended(agent: Agent, brief: Brief, desk: Desk) -> AgentResult:
         desk.log(found.traceback.rstrip())
         reached = Session(summary="", spend=spent(time.monotonic() - began, 0.0, 0, 0))
         return masked_result(given_up(desk, AgentStopped("died", found.reason), reached), keys)
-    return masked_result(found.value, keys)
+    return found.value
 
 
 def _checked(agent: Agent, brief: Brief, desk: Desk, keys: tuple[str, ...]) -> AgentResult:
     found: object = agent.work(brief, desk)
     if not isinstance(found, AgentResult):
         raise TypeError(f"the agent gave {type(found).__name__}, not an AgentResult")
+    found = _sound(found, keys)
     leaks = () if found.failed else leaked(desk.folder, keys)
     if not leaks:
         return found
     stopped = AgentStopped("garbage", f"it wrote a key from the environment into {', '.join(leaks)}")
-    return given_up(desk, stopped, Session(**found.model_dump()))
+    return masked_result(given_up(desk, stopped, Session(**found.model_dump())), keys)
+
+
+def _sound(found: AgentResult, keys: tuple[str, ...]) -> AgentResult:
+    """The result as it can be recorded; ValidationError where the record could not be read again with it."""
+    found = masked_result(found, keys)
+    alone = AgentResult.model_construct(**{name: getattr(found, name) for name in AgentResult.model_fields})
+    AgentResult.model_validate_json(alone.model_dump_json(warnings=False))
+    return found

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
 
-from vibeserve_loop.records import AgentResult, Spend
+from vibeserve_loop.records import MOST_SPENT, AgentResult, Spend
 from vibeserve_loop.roles import Desk
 
 Ending = Literal["finished", "budget", "hung", "flooded", "looped", "died", "garbage", "rate-limited"]
@@ -40,7 +41,12 @@ def given_up(desk: Desk, stopped: AgentStopped, reached: Session) -> Session:
 
 
 def spent(seconds: float, usd: float, tokens_in: int, tokens_out: int) -> Spend:
-    """What a session cost; nothing is negative, whatever an agent reports."""
+    """What a session cost, whatever an agent reports: nothing is negative, and what is no finite number is nothing."""
     return Spend(
-        seconds=max(0.0, seconds), usd=max(0.0, usd), tokens_in=max(0, tokens_in), tokens_out=max(0, tokens_out)
-    )
+        seconds=_within(seconds), usd=_within(usd), tokens_in=int(_within(tokens_in)),
+        tokens_out=int(_within(tokens_out)),
+    )  # fmt: skip
+
+
+def _within(value: float) -> float:
+    return min(value, MOST_SPENT) if 0 <= value < math.inf else 0

@@ -13,6 +13,8 @@ from vibeserve_loop.records import AgentResult
 
 SHORTEST_KEY = 8
 MASK = "***"
+LONGEST_TEXT = 4_000
+"""Characters that are kept of whatever an agent says of itself."""
 SECRET_NAME = re.compile(
     r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(?:$|_)", re.IGNORECASE
 )
@@ -42,15 +44,20 @@ def masked(log: Callable[[str], None], keys: Sequence[str]) -> Callable[[str], N
 
 
 def masked_result(result: Result, keys: Sequence[str]) -> Result:
-    """The result with every key in its strings replaced by stars."""
+    """The result with every key in its strings replaced by stars, and what no file can hold by question marks."""
     changed: dict[str, object] = {}
     for name in type(result).model_fields:
         value = getattr(result, name)
         if isinstance(value, str):
-            changed[name] = without(value, keys)
+            changed[name] = _kept(value, keys)
         elif isinstance(value, tuple):
-            changed[name] = tuple(without(part, keys) if isinstance(part, str) else part for part in value)
+            changed[name] = tuple(_kept(part, keys) if isinstance(part, str) else part for part in value)
     return result.model_copy(update=changed)
+
+
+def _kept(text: str, keys: Sequence[str]) -> str:
+    """Halves of a surrogate pair are no text, and no word of a command line may hold a null."""
+    return without(text, keys)[:LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def scrub(file: Path, keys: Sequence[str]) -> None:

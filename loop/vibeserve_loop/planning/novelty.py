@@ -55,7 +55,7 @@ def sketch(folder: Path, *, pieces_too: bool = True) -> Sketch:
     whole, pieces = hashlib.sha256(), set[int]()
     for path in _files(folder):
         words = WORDS.findall(_normal(path))
-        name = str(path.relative_to(folder)).encode()
+        name = os.fsencode(path.relative_to(folder))
         whole.update(name + b"\0" + b" ".join(words) + b"\0")
         if not pieces_too:
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pytest_vibeserve.report import write_atomically
+from vibeserve_loop.desk.endings import spent
 from vibeserve_loop.records import AgentResult, Spend
 from vibeserve_loop.roles import UNLIMITED, Left
 
@@ -38,8 +39,8 @@ def metered(folder: Path, earlier: Sequence[Path] = (), left: Left = UNLIMITED) 
     """Meter the session that is begun in here; `earlier` are other rounds' folders in which it may have begun."""
     found = Spend()
     for place in (folder, *earlier):
-        spent = _read(place / SPENT)
-        found = _sum(found, spent.usd, spent.tokens_in, spent.tokens_out)
+        earlier_one = _read(place / SPENT)
+        found = _sum(found, earlier_one.usd, earlier_one.tokens_in, earlier_one.tokens_out)
     spare = replace(left, usd=left.usd - found.usd, tokens=left.tokens - found.tokens_in - found.tokens_out)
     meter = Meter(folder / SPENT, found, spare)
     token = RUNNING.set(meter)
@@ -56,10 +57,7 @@ def with_lost(done: AgentResult, before: Spend) -> AgentResult:
 
 
 def _sum(spend: Spend, usd: float, tokens_in: int, tokens_out: int) -> Spend:
-    return Spend(
-        seconds=spend.seconds, usd=spend.usd + usd, tokens_in=spend.tokens_in + tokens_in,
-        tokens_out=spend.tokens_out + tokens_out,
-    )  # fmt: skip
+    return spent(spend.seconds, spend.usd + usd, spend.tokens_in + tokens_in, spend.tokens_out + tokens_out)
 
 
 def _read(file: Path) -> Spend:

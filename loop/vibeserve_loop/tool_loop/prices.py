@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from importlib.resources import files
 from pytest_vibeserve.errors import UsageError
 
 MILLION = 1_000_000
+DEAREST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ def _given(words: str) -> Price:
     try:
         dollars_in, dollars_out = (float(word) for word in words.split(":"))
     except ValueError:
-        raise UsageError(f"price={words} is not INPUT:OUTPUT, dollars a million tokens, as in 1.25:10") from None
+        dollars_in = dollars_out = math.nan
+    if not (0 <= dollars_in <= DEAREST and 0 <= dollars_out <= DEAREST):
+        raise UsageError(f"price={words} is not INPUT:OUTPUT, dollars a million tokens, as in 1.25:10")
     return Price(dollars_in, dollars_out, dollars_in, dollars_in)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -282,5 +283,9 @@ def test_the_board_is_one_for_agents_and_people(lab: Lab) -> None:
         moved = desk.link.update("cache", "parked", "prefixes never repeat in this workload")
         assert moved.state == "parked"
         assert [item.id for item in desk.link.issues(state="open")] == ["batch"]
+        with pytest.raises(UsageError, match="finite number"):
+            desk.link.create(Item.model_construct(id="endless", weight=math.inf))
+        with pytest.raises(UsageError, match="not a question"):
+            desk.link.create(Item(id="half", title="half a \ud83d"))
     lines = (lab.folder / "run" / "orders.jsonl").read_text().splitlines()
     assert [json.loads(line)["verb"] for line in lines] == ["issue"] * 3

@@ -36,6 +36,12 @@ def test_a_program_that_tells_of_its_calls_may_leave_everything_as_it_is(tmp_pat
     assert (done.result["ending"], done.result["calls"]) == ("finished", 1), done.result
 
 
+def test_a_cost_that_is_no_number_counts_for_nothing_and_half_a_character_is_marked(tmp_path: Path) -> None:
+    done = spoken("counts_wildly", tmp_path)
+    assert done.result["ending"] == "finished", done.result
+    assert (done.result["summary"], done.result["spend"]["usd"]) == ("faster ?", 0.0)
+
+
 ENDINGS = [
     pytest.param("is_limited", "rate-limited", "429 Too many requests"),
     pytest.param("dies", "died", "it ended with 7: out of ideas"),

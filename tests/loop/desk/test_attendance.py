@@ -36,6 +36,41 @@ class WildAgent:
         speed.write_text(str(float(before) * 2))
         return AgentResult(summary=f"twice as fast, with {key}")
 '''
+ODD = """
+from vibeserve_loop.records import AgentResult, Spend
+
+class OddAgent:
+    # Tells what no record can hold.
+    def work(self, brief, desk):
+        if brief.number == 1:
+            return AgentResult(summary="endless", spend=Spend(usd=float("inf")))
+        if brief.number == 2:
+            spend = Spend.model_construct(usd=float("nan"), tokens_in=10**5000)
+            return AgentResult.model_construct(summary="unchecked", spend=spend, failed="")
+        if brief.number == 4:
+            return AgentResult(summary="paid back", spend=Spend(usd=-5.0))
+        if brief.number == 5:
+            raise ValueError("caf\\udce9")
+        desk.log("caf\\udce9")
+        (desk.folder / "speed").write_text("300")
+        return AgentResult(summary="caf\\udce9 and half a \\ud83d, a \\0 too", techniques=("\\ud83d",))
+"""
+
+
+def test_what_no_record_can_hold_costs_the_round_or_is_marked_and_the_run_stays_readable(lab: Lab) -> None:
+    (lab.folder / "odd.py").write_text(ODD)
+    (lab.target / "starter" / ".gitattributes").write_text("")
+    done = lab.run("--agent", "odd:OddAgent", "--max-attempts-per-issue", "9", "--max-rounds", "4")
+    assert done.returncode == 0, done.stderr
+    rounds = lab.rounds()
+    assert [r["decision"]["ruling"] for r in rounds] == ["accept", "void", "void", "accept", "void", "void", "accept"]
+    for number in (1, 2, 4):
+        assert rounds[number]["decision"]["reason"].startswith("died: ValidationError"), rounds[number]["decision"]
+    assert rounds[5]["decision"]["reason"] == "died: ValueError: caf?"
+    assert (rounds[3]["work"]["summary"], rounds[3]["work"]["techniques"]) == ("caf? and half a ?, a ? too", ["?"])
+    assert (lab.latest / "rounds" / "0003" / "agent.log").read_text() == "caf?\n"
+    assert all(r["work"] is None or r["work"]["spend"]["usd"] == 0 for r in rounds)
+    assert lab.call("log").returncode == 0
 
 
 def test_what_an_agent_raises_costs_its_round_and_no_key_is_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def test_likeness_falls_with_every_change(tmp_path: Path) -> None:
     ]
     near, far = likeness(sketches[0], sketches[1]), likeness(sketches[0], sketches[2])
     assert 1 > near > 0.7 > far
+
+
+def test_a_name_that_is_no_text_is_a_name_like_any_other(tmp_path: Path) -> None:
+    one, other = _folder(tmp_path / "a", CODE), _folder(tmp_path / "b", CODE)
+    (one / os.fsdecode(b"caf\xe9")).write_text("1")
+    assert sketch(one).digest != sketch(other).digest
 
 
 def _made(place: Path, code: str, **more: str) -> Made:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.desk.endings import AgentStopped
 from vibeserve_loop.roles import Left
 from vibeserve_loop.tool_loop.limits import Account, Limits, within
 from vibeserve_loop.tool_loop.meter import metered
-from vibeserve_loop.tool_loop.prices import Price, Tokens, unpriced
+from vibeserve_loop.tool_loop.prices import Price, Tokens, price_of, unpriced
 
 
 def test_a_session_may_use_up_no_more_than_the_run_has_left() -> None:
@@ -38,3 +39,9 @@ def test_a_model_that_nobody_knows_has_no_price_unless_one_is_given() -> None:
     assert unpriced("mine", "0:0") == ""
     assert "no price is known for mine: add price=INPUT:OUTPUT" in unpriced("mine")
     assert "the program's own model" in unpriced("")
+
+
+@pytest.mark.parametrize("given", ["nan:nan", "-1:-1", "1:inf", "1e99:1", "1:2:3", "much:more"])
+def test_a_price_that_no_limit_could_be_kept_with_is_none(given: str) -> None:
+    with pytest.raises(UsageError, match="is not INPUT:OUTPUT"):
+        price_of("mine", given)
