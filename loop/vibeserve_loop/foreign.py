@@ -6,19 +6,21 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from pytest_vibeserve.errors import VibeserveError
+from pytest_vibeserve.errors import UsageError, VibeserveError
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Stumble:
-    """What foreign code raised: in one line, and the whole traceback."""
+    """What foreign code raised: in one line, the whole traceback, and the file and line at its end."""
 
     reason: str
     traceback: str
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +39,13 @@ def attempted(call: Callable[[], T]) -> Done[T] | Stumble:
     except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - nobody knows what others raise
         words = " ".join(str(error).split())[:300]
         reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
-        return Stumble(reason, traceback.format_exc())
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return Stumble(reason, traceback.format_exc(), f"{Path(last.filename).name}:{last.lineno}")
+
+
+def demanded(what: str, call: Callable[[], T]) -> T:
+    """What a part that the user named gave; UsageError that says in one line what it raised, and where."""
+    found = attempted(call)
+    if isinstance(found, Stumble):
+        raise UsageError(f"{what} raised {found.reason} ({found.place})")
+    return found.value

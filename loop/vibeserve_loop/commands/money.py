@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pytest_vibeserve.errors import UsageError
 from vibeserve_loop import resolve
+from vibeserve_loop.foreign import demanded
 from vibeserve_loop.records import AgentChoice, Settings
 from vibeserve_loop.roles import Priced
 from vibeserve_loop.tool_loop.prices import unpriced
@@ -26,4 +27,4 @@ def _unpriced(choice: AgentChoice) -> str:
     if choice.name in SILENT or (choice.name == PARTLY_SILENT and options.get("base_url")):
         return unpriced(options.get("model", ""), options.get("price", ""))
     agent = resolve.agent(choice.name, choice.options)
-    return agent.unpriced() if isinstance(agent, Priced) else ""
+    return demanded(f"agent {choice.name}: unpriced", agent.unpriced) if isinstance(agent, Priced) else ""

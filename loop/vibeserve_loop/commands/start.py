@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vibeserve_loop.assess import PYTEST, Gate, limit_of
 from vibeserve_loop.broker.broker import Broker
 from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.engine import Search
+from vibeserve_loop.foreign import demanded
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
 from vibeserve_loop.machine.devices import WHOLE, Device, Devices, devices_named
 from vibeserve_loop.machine.executors import launcher, queue_of
@@ -118,10 +120,11 @@ def _check(settings: Settings, target: Target) -> None:
         raise UsageError("the agent handoff works in one workspace: leave --workers out")
     _, crew, sandbox = _parts(settings, target)
     for agent in crew.everybody:
+        name = f"agent {type(agent).__module__}:{type(agent).__qualname__}"
         if isinstance(agent, Prepared):
-            agent.ready()
+            demanded(f"{name}: ready", agent.ready)
         if isinstance(agent, Enclosable):
-            agent.fits(sandbox)
+            demanded(f"{name}: fits", partial(agent.fits, sandbox))
     if settings.max_usd is not None:
         check_money(settings)
     if settings.knobs.objectives and settings.policy in ONE_OBJECTIVE:

@@ -158,7 +158,8 @@ def _sdk() -> tuple[Any, Any, Any]:
 
 
 def _imported(name: str, mending: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(f"{error}: {mending}") from None
+    found = attempted(lambda: importlib.import_module(name))
+    if isinstance(found, Stumble):
+        absent = found.reason.startswith(("ModuleNotFoundError", "ImportError"))
+        raise UsageError(f"{name}: {found.reason}: {mending if absent else 'mend it, or leave it out'}")
+    return found.value
