@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 SPECIAL = (".gitignore", ".gitattributes", ".gitmodules", ".git")
+LARGEST_KEPT = 2**30
+"""Of files that are compared with what was committed; a larger one is written anew."""
 FOLDER, LINK, PROGRAM, PLAIN = "40000", "120000", "100755", "100644"
 
 
@@ -131,6 +133,8 @@ class GitObjects:
             return True
         if stat.S_ISLNK(found.st_mode):
             return entry.mode != LINK or _sha("blob", os.readlink(path))[0] != entry.sha
+        if found.st_size > LARGEST_KEPT:
+            return True
         mode = PROGRAM if found.st_mode & stat.S_IXUSR else PLAIN
         return not stat.S_ISREG(found.st_mode) or mode != entry.mode or _sha("blob", _content(path))[0] != entry.sha
 

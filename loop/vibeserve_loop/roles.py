@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from pytest_vibeserve.target import Objective, Target
-from vibeserve_loop.machine.processes import Finished
+from vibeserve_loop.machine.processes import LARGEST_FILE_GIB, Finished
 from vibeserve_loop.records import AgentResult, Assessment, Decision, Knobs, Round, Task
 from vibeserve_loop.skills import Technique
 
@@ -21,7 +21,8 @@ class Job:
     """A command for a sandbox: `writable` is its working folder, `readable` is what else it may see.
 
     `endpoint` (HOST:PORT on this machine) is all that it may reach, empty is nothing; `memory_gib` 0 is no limit;
-    `cores` pins it, empty leaves it where the loop may run.
+    `cores` pins it, empty leaves it where the loop may run; no file that it writes, nor its output, grows beyond
+    `file_gib`.
     """
 
     command: tuple[str, ...]
@@ -31,6 +32,7 @@ class Job:
     endpoint: str = ""
     memory_gib: float = 0.0
     cores: tuple[int, ...] = ()
+    file_gib: float = LARGEST_FILE_GIB
 
 
 @dataclass(frozen=True, slots=True)

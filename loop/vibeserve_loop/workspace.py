@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,6 +90,14 @@ class Workspace:
         """Make the folder hold exactly that commit's files; git's index is brought up to date by `settle`."""
         if self._store is not None:
             GitObjects(self.folder / ".git").point("refs/heads/main", sha)
+        try:
+            self._restore(sha)
+        except (OSError, RecursionError, InfrastructureError):
+            # A session may leave folders that nobody may enter, or that nest deeper than calls do.
+            emptied(self.folder)
+            self._restore(sha)
+
+    def _restore(self, sha: str) -> None:
         if tree := self._objects.plain_tree(sha):
             self._objects.restore(tree, self.folder)
             return
@@ -221,6 +230,14 @@ class Workspace:
         except GitCommandError as error:
             reason = (error.stderr or str(error)).strip().removeprefix("stderr: ").strip("' \n")
             raise InfrastructureError(f"git failed in {self.folder}: {reason}") from error
+
+
+def emptied(folder: Path) -> None:
+    """Take everything but git's own out of a folder, however deep it nests and whoever may enter what is in it."""
+    folder.chmod(0o755)
+    within = ["find", str(folder.resolve()), "-mindepth", "1", "-maxdepth", "1", "!", "-name", ".git"]
+    for words in (["-type", "d", "-exec", "chmod", "-R", "u+rwX"], ["-exec", "rm", "-rf"]):
+        subprocess.run([*within, *words, "{}", "+"], capture_output=True, check=False)
 
 
 def _git(repo: Repo) -> Git:

@@ -18,6 +18,7 @@ from docker_lab import engine
 
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop import resolve
+from vibeserve_loop.machine.processes import KEPT_BYTES
 from vibeserve_loop.roles import Job, Sandbox
 from vibeserve_loop.sandboxes.modal import ModalSandbox
 
@@ -138,6 +139,14 @@ def test_past_its_limit_a_command_is_gone_with_its_children(sandbox: Sandbox, tm
 @every(("none",))
 def test_no_sandbox_ends_what_it_runs_as_well(sandbox: Sandbox, tmp_path: Path) -> None:
     _beaten(sandbox, tmp_path)
+
+
+@every(tuple(name for name in NAMES if name != "modal"))
+def test_what_floods_its_output_is_stopped(sandbox: Sandbox, tmp_path: Path) -> None:
+    done = sandbox.run(Job(("sh", "-c", "yes; echo over >&2"), tmp_path, timeout_s=30.0, file_gib=2**-10))
+    assert not done.timed_out
+    assert done.output.strip("\n").startswith("y\ny\n")
+    assert len(done.output) <= KEPT_BYTES
 
 
 @every(("modal",))

@@ -146,6 +146,13 @@ class Agent:
         sys.stderr.flush()
         raise acp.RequestError.internal_error({"details": f"Authorization: Bearer {_key()} is not known"})
 
+    async def shouts_without_end(self) -> None:
+        for _ in range(12):
+            sys.stderr.write(f"{_key()} " + "more words " * 100_000)
+        sys.stderr.write("and the last")
+        sys.stderr.flush()
+        raise acp.RequestError.internal_error({"details": "enough"})
+
     async def writes_its_key(self) -> None:
         self._edit(f"250 {_key()}\n")
         await self._say(f"I wrote {_key()} down.")

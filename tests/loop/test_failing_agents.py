@@ -44,6 +44,20 @@ class NestingAgent:
         (desk.folder / "speed").write_text("300")
         return AgentResult(summary="nested")
 """
+FLOODING = """
+import os, subprocess
+from vibeserve_loop.records import AgentResult
+
+class FloodingAgent:
+    # Leaves more than anybody could take in, or better code.
+    def work(self, brief, desk):
+        (desk.folder / "speed").write_text("300")
+        if brief.number == 1:
+            os.truncate(desk.folder / "speed", 2**40)
+        elif brief.number == 2:
+            subprocess.run(["mkdir", "-p", "/".join("a" * 1500)], cwd=desk.folder, check=True)
+        return AgentResult(summary="three times as fast")
+"""
 
 
 def _failing(lab: Lab, good: int, *words: str) -> subprocess.CompletedProcess[str]:
@@ -115,3 +129,17 @@ def test_a_repository_that_a_session_leaves_inside_hides_no_code(lab: Lab, commi
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "inner/kernel.c" in shown.stdout.splitlines()
+
+
+@pytest.mark.parametrize("attributes", [False, True], ids=["plain", "by git"])
+def test_what_nobody_could_take_in_costs_its_round_and_is_swept_away(lab: Lab, attributes: bool) -> None:
+    (lab.folder / "flooding.py").write_text(FLOODING)
+    if attributes:
+        (lab.target / "starter" / ".gitattributes").write_text("")
+    done = lab.run("--agent", "flooding:FloodingAgent", "--max-rounds", "1", "--max-attempts-per-issue", "9")
+    assert done.returncode == 0, done.stderr
+    rounds = lab.rounds()
+    assert [r["decision"]["ruling"] for r in rounds] == ["accept", "void", "void", "accept", "accept"]
+    assert rounds[1]["decision"]["reason"].startswith("flooded: the workspace holds 1048576 MiB or more")
+    assert "more than 64 deep" in rounds[2]["decision"]["reason"]
+    assert rounds[0]["tree"] == rounds[1]["tree"] == rounds[2]["tree"]

@@ -11,11 +11,11 @@ from typing import Literal
 from vibeserve_loop.broker.link import Answer, Ticket
 from vibeserve_loop.broker.verdicts import Key
 from vibeserve_loop.desk.equipment import NAMES
+from vibeserve_loop.desk.growth import overgrown
 from vibeserve_loop.records import Assessment
 from vibeserve_loop.workspace import GIT_NAMES
 
 Depth = Literal["quick", "full"]
-LARGEST_TREE = 512 * 2**20
 HIDDEN: dict[str, object] = {"baseline": "the base", "baseline_tree": "", "ratios": ()}
 
 
@@ -67,9 +67,8 @@ def public(reason: str) -> str:
 
 def copied(workspace: Path, into: Path) -> str:
     """Copy the code as it is, without git and without what was laid there for agents; why not, where it cannot be."""
-    size = sum(p.lstat().st_size for p in workspace.rglob("*") if ".git" not in p.parts and not p.is_dir())
-    if size > LARGEST_TREE:
-        return f"the workspace holds {size >> 20} MiB, more than the {LARGEST_TREE >> 20} MiB that the gate takes"
+    if why := overgrown(workspace):
+        return why
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         top = NAMES if Path(folder) == workspace else ()

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vibeserve_loop.desk.endings import AgentStopped
-from vibeserve_loop.machine.processes import TETHER
+from vibeserve_loop.desk.secrecy import tail_of
+from vibeserve_loop.machine.processes import LARGEST_FILE_GIB, TETHER
 
 GRACE_S = "2"
 LINE_BYTES = 64 * 2**20
@@ -36,8 +37,8 @@ async def leashed(command: tuple[str, ...], spot: Spot) -> AsyncIterator[asyncio
     pinned = ("--cores", ",".join(map(str, spot.cores))) if spot.cores else ()
     with spot.errors.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S, *pinned,
-              *command),
+            *(sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S,
+              "--file", str(int(LARGEST_FILE_GIB * 2**30)), *pinned, *command),
             cwd=spot.folder, env=dict(spot.environment), stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=errors, pass_fds=(lifeline,), start_new_session=True,
             limit=LINE_BYTES,
@@ -73,5 +74,4 @@ async def pumped(
 
 def last_words(spot: Spot) -> str:
     """The end of what the program wrote to its standard error, in one line."""
-    data = spot.errors.read_bytes()[-KEPT_BYTES:] if spot.errors.is_file() else b""
-    return " ".join(data.decode("utf-8", "replace").split())[-300:]
+    return " ".join(tail_of(spot.errors, KEPT_BYTES).decode("utf-8", "replace").split())[-300:]

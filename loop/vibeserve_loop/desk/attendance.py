@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from pytest_vibeserve.errors import VibeserveError
 from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
-from vibeserve_loop.desk.secrecy import leaked, masked, masked_result, secrets_of, without
+from vibeserve_loop.desk.growth import overgrown
+from vibeserve_loop.desk.secrecy import leaked, masked, masked_result, sayable, secrets_of
 from vibeserve_loop.foreign import Stumble, attempted
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Agent, Brief, Desk
@@ -24,7 +25,7 @@ def attended(agent: Agent, brief: Brief, desk: Desk) -> AgentResult:
     try:
         found = attempted(lambda: _checked(agent, brief, desk, keys))
     except VibeserveError as error:
-        said = without(str(error), keys)
+        said = sayable(str(error), keys)
         if said == str(error):
             raise
         raise type(error)(said) from None
@@ -40,6 +41,8 @@ def _checked(agent: Agent, brief: Brief, desk: Desk, keys: tuple[str, ...]) -> A
     if not isinstance(found, AgentResult):
         raise TypeError(f"the agent gave {type(found).__name__}, not an AgentResult")
     found = _sound(found, keys)
+    if why := overgrown(desk.folder):
+        return masked_result(given_up(desk, AgentStopped("flooded", why), Session(**found.model_dump())), keys)
     leaks = () if found.failed else leaked(desk.folder, keys)
     if not leaks:
         return found

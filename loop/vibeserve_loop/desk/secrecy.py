@@ -13,6 +13,7 @@ from vibeserve_loop.records import AgentResult
 
 SHORTEST_KEY = 8
 MASK = "***"
+LONGEST_FILE = 8 * 2**20
 LONGEST_TEXT = 4_000
 """Characters that are kept of whatever an agent says of itself."""
 SECRET_NAME = re.compile(
@@ -49,32 +50,45 @@ def masked_result(result: Result, keys: Sequence[str]) -> Result:
     for name in type(result).model_fields:
         value = getattr(result, name)
         if isinstance(value, str):
-            changed[name] = _kept(value, keys)
+            changed[name] = sayable(value, keys)
         elif isinstance(value, tuple):
-            changed[name] = tuple(_kept(part, keys) if isinstance(part, str) else part for part in value)
+            changed[name] = tuple(sayable(part, keys) if isinstance(part, str) else part for part in value)
     return result.model_copy(update=changed)
 
 
-def _kept(text: str, keys: Sequence[str]) -> str:
-    """Halves of a surrogate pair are no text, and no word of a command line may hold a null."""
+def sayable(text: str, keys: Sequence[str]) -> str:
+    """Words as they may be kept: their beginning, without keys, and `?` for halves of letters and for nulls."""
     return without(text, keys)[:LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def scrub(file: Path, keys: Sequence[str]) -> None:
-    """Replace every key in a file that a program wrote."""
+    """Replace every key in a file that a program wrote; of one that is longer than LONGEST_FILE the end is kept."""
     if not file.is_file() or file.is_symlink():
         return
-    before = file.read_bytes()
-    after = before
-    for key in _known(keys):
-        after = after.replace(key.encode(), MASK.encode())
-    if after != before:
+    known = [os.fsencode(key) for key in _known(keys)]
+    spare = max(map(len, known), default=0)
+    before = after = tail_of(file, LONGEST_FILE + spare)
+    for key in known:
+        after = after.replace(key, MASK.encode())
+    if cut := file.stat().st_size > len(before):
+        # Half a key is not found: whatever may be the rest of one goes.
+        after = after[spare:]
+    if cut or after != before:
         file.write_bytes(after)
+
+
+def tail_of(file: Path, most: int) -> bytes:
+    """The last bytes of a file, `most` at the most; none of one that is not there."""
+    if not file.is_file():
+        return b""
+    with file.open("rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
+        return stream.read(most)
 
 
 def leaked(folder: Path, keys: Sequence[str]) -> tuple[str, ...]:
     """The files below a folder, git's own left out, that hold a key."""
-    known, found = [key.encode() for key in _known(keys)], []
+    known, found = [os.fsencode(key) for key in _known(keys)], []
     if not known:
         return ()
     for top, names, files in os.walk(folder):

@@ -20,6 +20,8 @@ _UNDER_WAY: set[subprocess.Popen[bytes]] = set()
 _ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
+LARGEST_FILE_GIB = 4.0
+"""Of what agents' commands and programs write: much more than the code that a gate takes, much less than a disk."""
 SHELTERED = (signal.SIGINT, signal.SIGTERM)
 BOUND = (b"/machine/tether.py", b"sys.exit(main(Path(sys.argv[1])))")
 """How a word of a command line ends that has a lifeline: a tether's, and that of a gate for the broker."""
@@ -40,7 +42,8 @@ class Finished:
 class Place:
     """Where a command runs: its folder, its whole environment, its limit, and a file that gets both its streams.
 
-    `cores` pins it, `memory_gib` bounds each of its processes; empty and 0 leave it as this program is.
+    `cores` pins it, `memory_gib` bounds each of its processes, `file_gib` each file that they write, those that get
+    its streams included; empty and 0 leave it as this program is.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class Place:
     log: Path | None = None
     cores: tuple[int, ...] = ()
     memory_gib: float = 0.0
+    file_gib: float = 0.0
 
 
 def go_on() -> None:
@@ -146,7 +150,8 @@ def _tethers(folder: Path) -> list[int]:
 
 def _options(place: Place) -> list[str]:
     pinned = ["--cores", ",".join(map(str, place.cores))] if place.cores else []
-    return [*pinned, *(["--memory", str(int(place.memory_gib * 2**30))] if place.memory_gib else [])]
+    bounds = {"--memory": place.memory_gib, "--file": place.file_gib}
+    return [*pinned, *(word for name, gib in bounds.items() if gib for word in (name, str(int(gib * 2**30))))]
 
 
 def _release(process: subprocess.Popen[bytes]) -> None:

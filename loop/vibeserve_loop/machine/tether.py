@@ -1,11 +1,12 @@
 """Run a command so that nothing of it outlives a lifeline that its starter holds; started as a script, by path.
 
-    tether.py [--lifeline FD] [--cores N,N...] [--memory BYTES] [--grace SECONDS] COMMAND WORD...
+    tether.py [--lifeline FD] [--cores N,N...] [--memory BYTES] [--file BYTES] [--grace SECONDS] COMMAND WORD...
 
 The lifeline is a file descriptor, this program's standard input unless one is named, in which case the command keeps
 its standard streams to be spoken to.  When its other end closes, for whatever reason, the command is asked to stop and,
 after a grace, killed.  On Linux this program adopts orphans, so children that left the command's process group are
 found and killed as well; there the command may be pinned to cores, and each of its processes bounded in memory.
+No file, of those that get its output too, grows beyond `--file` by what it writes; who tries is killed (SIGXFSZ).
 """
 
 import ctypes
@@ -18,7 +19,7 @@ import time
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_S = 8.0
-OPTIONS = ("--lifeline", "--cores", "--memory", "--grace")
+OPTIONS = ("--lifeline", "--cores", "--memory", "--file", "--grace")
 
 
 def main(words: list[str]) -> int:
@@ -35,8 +36,9 @@ def main(words: list[str]) -> int:
         os.set_inheritable(lifeline, False)
     child = os.fork()
     if child == 0:
-        if "--memory" in options:
-            resource.setrlimit(resource.RLIMIT_DATA, (int(options["--memory"]),) * 2)
+        for name, kind in (("--memory", resource.RLIMIT_DATA), ("--file", resource.RLIMIT_FSIZE)):
+            if name in options:
+                _bound(kind, int(options[name]))
         _become(words, spoken_to=lifeline > 0)
     if lifeline:
         for stream in (0, 1):
@@ -46,6 +48,11 @@ def main(words: list[str]) -> int:
     _kill_group(child, signal.SIGKILL)
     _kill_adopted()
     return status if status >= 0 else 128 - status
+
+
+def _bound(kind: int, limit: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard),) * 2)
 
 
 def _become(command: list[str], *, spoken_to: bool) -> None:

@@ -21,11 +21,10 @@ def read_answer(folder: Path, rounds: Sequence[Round], target: Target) -> tuple[
     path = folder / PLAN_FILE
     if path.is_symlink() or not path.is_file():
         return None, f"the planner left no {PLAN_FILE}"
-    data = path.read_bytes()
-    if len(data) > LARGEST:
-        return None, f"{PLAN_FILE} has {len(data)} bytes; {LARGEST} are read"
+    if (size := path.stat().st_size) > LARGEST:
+        return None, f"{PLAN_FILE} has {size} bytes; {LARGEST} are read"
     try:
-        answer = Answer.model_validate_json(data)
+        answer = Answer.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"

@@ -94,12 +94,17 @@ def _normal(path: Path) -> bytes:
     if path.suffix != ".py":
         return data
     try:
-        tree = ast.parse(data)
-    except (SyntaxError, ValueError):
+        return ast.dump(_bare(ast.parse(data))).encode()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # What Python takes apart not at all, or only by calling itself too often, is text like any other.
         return data
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    """The same tree without docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
             node
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree).encode()
+    return tree

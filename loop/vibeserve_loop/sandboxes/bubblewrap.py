@@ -62,7 +62,9 @@ class BubblewrapSandbox:
         for name, value in variables.items():
             arguments += ["--setenv", name, value]
         arguments += [*binds, "--remount-ro", "/", "--chdir", str(job.writable), *job.command]
-        place = Place(Path("/"), variables, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib)
+        place = Place(
+            Path("/"), variables, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib, file_gib=job.file_gib
+        )
         return run_tethered(arguments, place)
 
 

@@ -30,7 +30,7 @@ class DockerSandbox:
     def run(self, job: Job) -> Finished:
         """Run with the job's folder writable, and only what the job names readable besides the system."""
         folder, readable = job.writable.resolve(), tuple(path.resolve() for path in job.readable)
-        box = Boxed(job.command, folder, (folder,), readable, job.timeout_s, job.memory_gib, job.cores)
+        box = Boxed(job.command, folder, (folder,), readable, job.timeout_s, job.memory_gib, job.cores, job.file_gib)
         with contextlib.ExitStack() as open_for_now:
             if job.endpoint:
                 endpoint = endpoint_of(job.endpoint)

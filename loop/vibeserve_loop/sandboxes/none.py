@@ -20,5 +20,8 @@ class NoneSandbox:
         """Run in the job's folder."""
         with tempfile.TemporaryDirectory() as scratch:
             environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": scratch}
-            place = Place(job.writable, environment, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib)
+            place = Place(
+                job.writable, environment, job.timeout_s, cores=job.cores, memory_gib=job.memory_gib,
+                file_gib=job.file_gib,
+            )  # fmt: skip
             return run_tethered(job.command, place)

@@ -39,6 +39,7 @@ class SeatbeltSandbox:
             words = (PROGRAM, "-p", profile(job, Path(scratch)), *mark.before(job.command))
             environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "HOME": scratch}
             place = Place(
-                job.writable.resolve(), {**environment, "TMPDIR": scratch}, job.timeout_s, memory_gib=job.memory_gib
-            )
+                job.writable.resolve(), {**environment, "TMPDIR": scratch}, job.timeout_s, memory_gib=job.memory_gib,
+                file_gib=job.file_gib,
+            )  # fmt: skip
             return mark.told(run_tethered(words, place), "sandbox-exec")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import secrets
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Boxed:
     timeout_s: float
     memory_gib: float = 0.0
     cores: tuple[int, ...] = ()
+    file_gib: float = 0.0
 
 
 def asked(words: Sequence[str], *, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -83,6 +85,9 @@ def boxed(box: Boxed) -> Finished:
             _words(box, name, mark), stdin=subprocess.PIPE, stdout=output, stderr=errors, start_new_session=True
         )
         timed_out = False
+        if box.file_gib and sys.platform == "linux":
+            # What is written inside comes out by the client's hand.
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (int(box.file_gib * 2**30),) * 2)
         try:
             process.wait(box.timeout_s)
         except subprocess.TimeoutExpired:
@@ -112,6 +117,7 @@ def _words(box: Boxed, name: str, mark: Mark) -> list[str]:
     words += ["--security-opt", "no-new-privileges", "--pids-limit", str(MOST_PROCESSES), "--log-driver", "none"]
     words += ["--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(box.folder)]
     words += ["--memory", f"{int(box.memory_gib * 2**20)}k"] if box.memory_gib else []
+    words += ["--ulimit", f"fsize={int(box.file_gib * 2**30)}"] if box.file_gib else []
     words += ["--cpuset-cpus", ",".join(map(str, box.cores))] if box.cores else []
     for variable in (f"PATH={os.environ.get('PATH', os.defpath)}", "LC_ALL=C.UTF-8", "HOME=/tmp"):
         words += ["--env", variable]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from agent_cases import Case, Outcome, played
 
+from vibeserve_loop.desk.secrecy import LONGEST_FILE
+
 pytest.importorskip("acp", reason="the extra `acp` is not installed")
 
 AGENT = Path(__file__).parents[1] / "acp_agent.py"
@@ -89,6 +91,15 @@ def test_a_key_that_a_program_shouts_is_in_no_file_and_no_reason(tmp_path: Path)
     assert "***" in (tmp_path / "run" / "homes" / "acp.errors.log").read_text()
     assert _holding_the_key(tmp_path) == []
     assert KEY not in str(done.result)
+
+
+def test_of_what_a_program_shouts_without_end_the_last_is_kept(tmp_path: Path) -> None:
+    done = spoken("shouts_without_end", tmp_path)
+    assert "enough" in done.result["failed"]
+    log = (tmp_path / "run" / "homes" / "acp.errors.log").read_bytes()
+    assert len(log) <= LONGEST_FILE
+    assert b"and the last" in log[-10_000:]
+    assert _holding_the_key(tmp_path) == []
 
 
 def test_a_session_that_writes_a_key_down_is_refused_as_a_whole(tmp_path: Path) -> None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from vibeserve_loop.desk.endings import Session
-from vibeserve_loop.desk.secrecy import leaked, masked, masked_result, scrub, secrets_of, without
+from vibeserve_loop.desk.secrecy import (
+    LONGEST_FILE,
+    leaked,
+    masked,
+    masked_result,
+    scrub,
+    secrets_of,
+    without,
+)
 
 KEY = "sk-0123456789"
 
@@ -59,3 +67,15 @@ def test_what_a_program_wrote_is_scrubbed(tmp_path: Path) -> None:
     scrub(tmp_path / "errors.log", [KEY])
     scrub(tmp_path / "missing.log", [KEY])
     assert (tmp_path / "errors.log").read_bytes() == b"\xff*** was refused"
+
+
+@pytest.mark.parametrize("keys", [[KEY], []])
+def test_of_a_flood_the_end_is_kept_and_no_half_of_a_key(keys: list[str], tmp_path: Path) -> None:
+    log = tmp_path / "errors.log"
+    for half in range(len(KEY)):
+        log.write_bytes(b"begins " + KEY.encode() * 9 + (b"x" * (LONGEST_FILE + half - 7) + b"the end"))
+        scrub(log, keys)
+        found = log.read_bytes()
+        assert len(found) <= LONGEST_FILE
+        assert found.endswith(b"x" * 99 + b"the end")
+        assert not keys or not set(found[:99]) & set(KEY.encode())

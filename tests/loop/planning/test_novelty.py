@@ -58,6 +58,12 @@ def test_a_name_that_is_no_text_is_a_name_like_any_other(tmp_path: Path) -> None
     assert sketch(one).digest != sketch(other).digest
 
 
+@pytest.mark.parametrize("code", ["x = " + "+".join(["1"] * 1000), "x = " + "-" * 5000 + "1"], ids=["sum", "signs"])
+def test_code_that_is_too_deep_to_be_taken_apart_is_text_like_any_other(tmp_path: Path, code: str) -> None:
+    one, other = _folder(tmp_path / "a", code), _folder(tmp_path / "b", code.replace("1", "2"))
+    assert sketch(one).digest != sketch(other).digest
+
+
 def _made(place: Path, code: str, **more: str) -> Made:
     values = {"tree": "new", "origin": "old", **more}
     return Made(AgentResult(summary="did it"), values["tree"], values["origin"], sketch(_folder(place, code)))
