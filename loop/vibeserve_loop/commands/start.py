@@ -18,6 +18,7 @@ from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import PYTEST, Gate, limit_of
 from vibeserve_loop.broker.broker import Broker
+from vibeserve_loop.cli_agents.apart import apart
 from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.engine import Search
 from vibeserve_loop.foreign import demanded
@@ -148,6 +149,13 @@ def opened(folder: RunFolder) -> Iterator[Search]:
             target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings),
             waits_s=ROUND_TRIP_S + queue_of(settings.executor) if settings.executor else 0.0,
         )  # fmt: skip
+        crew = Crew(
+            tuple(
+                (label, apart(choice, agent))
+                for choice, (label, agent) in zip(settings.agents, crew.agents, strict=True)
+            ),
+            apart(settings.planner, crew.planner) if settings.planner and crew.planner else None,
+        )
         workspace, devices = Workspace(folder.workspace), devices_of(settings, target)
         hands = settings.workers if settings.executor else len(devices)
         broker = Broker(gate, folder.path / "broker", Issues(folder), devices, hands, bool(settings.executor))

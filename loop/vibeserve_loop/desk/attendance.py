@@ -37,10 +37,7 @@ def attended(agent: Agent, brief: Brief, desk: Desk) -> AgentResult:
 
 
 def _checked(agent: Agent, brief: Brief, desk: Desk, keys: tuple[str, ...]) -> AgentResult:
-    found: object = agent.work(brief, desk)
-    if not isinstance(found, AgentResult):
-        raise TypeError(f"the agent gave {type(found).__name__}, not an AgentResult")
-    found = _sound(found, keys)
+    found = sound(agent.work(brief, desk), keys)
     if why := overgrown(desk.folder):
         return masked_result(given_up(desk, AgentStopped("flooded", why), Session(**found.model_dump())), keys)
     leaks = () if found.failed else leaked(desk.folder, keys)
@@ -50,9 +47,16 @@ def _checked(agent: Agent, brief: Brief, desk: Desk, keys: tuple[str, ...]) -> A
     return masked_result(given_up(desk, stopped, Session(**found.model_dump())), keys)
 
 
-def _sound(found: AgentResult, keys: tuple[str, ...]) -> AgentResult:
-    """The result as it can be recorded; ValidationError where the record could not be read again with it."""
-    found = masked_result(found, keys)
-    alone = AgentResult.model_construct(**{name: getattr(found, name) for name in AgentResult.model_fields})
-    AgentResult.model_validate_json(alone.model_dump_json(warnings=False))
+def sound(told: object, keys: tuple[str, ...]) -> AgentResult:
+    """A result as it can be recorded; TypeError for what is none, ValidationError where it could not be read again."""
+    if not isinstance(told, AgentResult):
+        raise TypeError(f"the agent gave {type(told).__name__}, not an AgentResult")
+    found = masked_result(told, keys)
+    AgentResult.model_validate_json(recorded(found))
     return found
+
+
+def recorded(found: AgentResult) -> str:
+    """What the record holds of a result, as JSON."""
+    alone = AgentResult.model_construct(**{name: getattr(found, name) for name in AgentResult.model_fields})
+    return alone.model_dump_json(warnings=False)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,6 +17,7 @@ from typing import IO
 from pytest_vibeserve.errors import InfrastructureError
 
 _UNDER_WAY: set[subprocess.Popen[bytes]] = set()
+_ENDS: set[Callable[[], None]] = set()
 _ENDING = threading.Event()
 TETHER = Path(__file__).with_name("tether.py")
 KEPT_BYTES = 200_000
@@ -67,6 +68,22 @@ def end_all() -> None:
         if process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.close()
+    for end in tuple(_ENDS):
+        end()
+
+
+@contextlib.contextmanager
+def ended_too(end: Callable[[], None]) -> Iterator[None]:
+    """Have `end` called when every command is ended while this lasts; InfrastructureError at its end, then."""
+    _ENDS.add(end)
+    try:
+        if _ENDING.is_set():
+            raise InfrastructureError("the loop is ending")
+        yield
+    finally:
+        _ENDS.discard(end)
+    if _ENDING.is_set():
+        raise InfrastructureError("the loop is ending")
 
 
 def run_tethered(command: Sequence[str], place: Place) -> Finished:

@@ -30,6 +30,13 @@ class Meter:
         """Write what all of them have spent together."""
         write_atomically(self.file, _sum(self.before, usd, tokens_in, tokens_out).model_dump_json() + "\n")
 
+    def told(self) -> Spend:
+        """What the session itself has shown, the others left out."""
+        found, before = _read(self.file), self.before
+        return spent(
+            0.0, found.usd - before.usd, found.tokens_in - before.tokens_in, found.tokens_out - before.tokens_out
+        )
+
 
 RUNNING: ContextVar[Meter | None] = ContextVar("RUNNING", default=None)
 

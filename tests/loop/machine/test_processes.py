@@ -12,7 +12,7 @@ import pytest
 
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop.machine import processes
-from vibeserve_loop.machine.processes import Place, end_all, go_on, run_tethered
+from vibeserve_loop.machine.processes import Place, end_all, ended_too, go_on, run_tethered
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(1234)")
 
@@ -73,3 +73,17 @@ def test_a_command_that_is_begun_while_all_are_ended_is_not_waited_for(
         assert said == ["the loop is ending"]
     finally:
         go_on()
+
+
+def test_what_ends_with_all_commands_is_told_so_and_nothing_comes_of_it() -> None:
+    ended: list[int] = []
+    try:
+        with pytest.raises(InfrastructureError, match="the loop is ending"), ended_too(lambda: ended.append(1)):
+            end_all()
+    finally:
+        go_on()
+    with ended_too(lambda: ended.append(2)):
+        pass
+    end_all()
+    go_on()
+    assert ended == [1]
