@@ -7,20 +7,17 @@ from pathlib import Path
 import click
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.desk.handover import Handover, Waiting, laid
+from vibeserve_loop.desk.handover import Handover, Waiting
 from vibeserve_loop.ledger.runs import find_run
 
 
 def submit_to(run: str | None, runs: Path, summary: str, source: Path | None, *, nothing: bool) -> Waiting:
     """Hand in the workspace as it is, or after it was made equal to `source`; UsageError when nothing waits."""
-    workspace = find_run(run, runs).workspace
-    handover = Handover(workspace)
+    handover = Handover(find_run(run, runs).workspace)
     handover.waiting()
-    if source is not None:
-        if not (source / "candidate.toml").is_file():
-            raise UsageError(f"{source} has no candidate.toml: give the folder of a candidate")
-        laid(source, workspace)
-    return handover.submit(summary, nothing=nothing)
+    if source is not None and not (source / "candidate.toml").is_file():
+        raise UsageError(f"{source} has no candidate.toml: give the folder of a candidate")
+    return handover.submit(summary, nothing=nothing, source=source)
 
 
 @click.command(name="submit")

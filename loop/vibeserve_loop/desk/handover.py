@@ -122,12 +122,23 @@ class Handover:
         """Where the code is, and the brief; UsageError when nothing waits."""
         return f"The code to edit: {self.waiting().workspace}\n\n{self.brief.read_text(encoding='utf-8')}"
 
-    def submit(self, summary: str, *, nothing: bool = False) -> Waiting:
-        """Hand in what the workspace holds; UsageError when nothing waits or the summary is empty."""
+    def submit(self, summary: str, *, nothing: bool = False, source: Path | None = None) -> Waiting:
+        """Hand in what the workspace holds, or another folder, which it is then made equal to.
+
+        UsageError, the workspace as it was, when nothing waits, the summary is empty, or one folder is in the other.
+        """
         found = self.waiting()
         if not summary.strip():
             raise UsageError("say in one sentence what was changed: --summary TEXT")
-        _copied(self._workspace, self.folder / "code")
+        here, there = self._workspace.resolve(), (source or self._workspace).resolve()
+        if here != there and (here in there.parents or there in here.parents):
+            raise UsageError(
+                f"{there} and the workspace {here} lie one in the other: hand in the workspace as it is, without "
+                "--from, or a copy that lies elsewhere"
+            )
+        _copied(there, self.folder / "code")
+        if here != there:
+            laid(self.folder / "code", here)
         words = summary.strip()[:LONGEST_SUMMARY]
         made = Submission(round=found.round, summary=words, nothing=nothing, origin=found.origin)
         write_atomically(self._submission, made.model_dump_json() + "\n")

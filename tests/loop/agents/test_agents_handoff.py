@@ -44,7 +44,7 @@ def test_a_person_edits_and_hands_in(lab: Lab) -> None:
     workspace = Path(handover.waiting().workspace)
     assert (workspace / "AGENTS.md").is_file()
     (workspace / "speed").write_text("300")
-    assert "round 1 goes on" in _submitted(lab, "--summary", "three times as fast")
+    assert "round 1 goes on" in _submitted(lab, "--from", str(workspace), "--summary", "three times as fast")
     _waiting(lab, run, 2)
     _submitted(lab, "--nothing")
     output, errors = run.communicate(timeout=60)

@@ -90,3 +90,49 @@ def test_a_damaged_file_is_said(workspace: Path) -> None:
     (handover.folder / "waiting.json").write_text("{")
     with pytest.raises(InfrastructureError, match="is damaged"):
         handover.waiting()
+
+
+def _code(folder: Path) -> dict[str, str]:
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path): (folder / path).read_text() for path in paths if path.parts[0] != ".git"}
+
+
+@pytest.mark.parametrize("spelt", [".", "../workspace", "link"])
+def test_the_workspace_itself_can_be_named_as_what_is_handed_in(
+    workspace: Path, spelt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(workspace)
+    monkeypatch.chdir(tmp_path if spelt == "link" else workspace)
+    handover = Handover(workspace)
+    handover.offer(1, WORK, "words", (starter(),))
+    _edited(workspace)
+    before = _code(workspace)
+    handover.submit("quicker", source=Path(spelt))
+    assert _code(workspace) == before
+    assert _code(handover.folder / "code") == {"speed": "300"}
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_a_folder_in_the_workspace_or_around_it_is_refused_and_nothing_is_lost(workspace: Path, around: bool) -> None:
+    handover = Handover(workspace)
+    handover.offer(1, WORK, "words", (starter(),))
+    _edited(workspace)
+    before = _code(workspace)
+    with pytest.raises(UsageError, match="lie one in the other: hand in the workspace as it is, without --from"):
+        handover.submit("quicker", source=workspace.parent if around else workspace / "new")
+    assert _code(workspace) == before
+    assert handover.submission() is None
+
+
+def test_another_folder_is_handed_in_whole_and_not_at_all_without_a_summary(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "speed").write_text("500")
+    handover = Handover(workspace)
+    handover.offer(1, WORK, "words", (starter(),))
+    _edited(workspace)
+    with pytest.raises(UsageError, match="say in one sentence"):
+        handover.submit(" ", source=tmp_path / "other")
+    assert (workspace / "speed").read_text() == "300"
+    handover.submit("rewritten", source=tmp_path / "other")
+    assert _code(handover.folder / "code") == {"speed": "500"}
+    assert _code(workspace) == {"speed": "500", "AGENTS.md": "laid out for the agent"}
