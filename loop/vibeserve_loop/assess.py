@@ -20,9 +20,16 @@ from vibeserve_loop.review import TIMES, look_over
 GRACE_S = 60.0
 PYTEST = (sys.executable, "-I", "-B", "-m", "pytest")
 UNISOLATED = "unisolated"
-KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST")
-DATA_SETS = "VIBESERVE_DATA_"
-"""How variables begin that tell a target's workload where a data set lies."""
+KEPT = (
+    "PATH", "HOME", "TMPDIR", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "DOCKER_HOST", "VIBESERVE_REFERENCE_DEVICE",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+KEPT_FROM = ("VIBESERVE_DATA_", "HF_")
+"""How variables begin that say where a data set lies, or where and by whose right (HF_TOKEN) the hub is asked.
+
+Whatever a gate is given, a candidate gets an environment of its own, with nothing of this but its accelerators.
+"""
 
 SHOWN_FAILURES = 5
 SHOWN_CHARACTERS = 600
@@ -172,8 +179,8 @@ def _complaint(finished: Finished) -> str:
 
 
 def gate_environment(device: Device | None = None) -> dict[str, str]:
-    """Nothing that Python or pytest obeys: where programs, caches, data sets, GPUs and the container engine are."""
-    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(DATA_SETS)}
+    """Nothing that Python or pytest obeys: where programs, caches, data, the hub, GPUs and the container engine are."""
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_FROM)}
     if device is not None and device.gpus:
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(device.gpus)
     return {**kept, "LC_ALL": "C.UTF-8", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

@@ -11,7 +11,8 @@ import pytest
 from loop_lab import GATE, Lab
 
 from pytest_vibeserve.target import load_target
-from vibeserve_loop.assess import Case, Gate
+from vibeserve_loop.assess import KEPT, KEPT_FROM, Case, Gate
+from vibeserve_loop.machine import ray_gate
 from vibeserve_loop.records import Assessment
 
 EDITED = """
@@ -80,11 +81,32 @@ def test_the_gate_sees_nothing_of_the_loops_environment_and_runs_outside_the_wor
     assessed(lab, f"json.dump([sorted(os.environ), os.getcwd(), sys.argv], open({str(seen)!r}, 'w'))")
     names, folder, words = json.loads(seen.read_text())
     known = {"PATH", "HOME", "LC_ALL", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "VIBESERVE_DATA_VOICES"}
-    allowed = {"VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST"}
-    assert known <= set(names) <= known | allowed
+    assert known <= set(names)
+    assert all(name in known or name in KEPT or name.startswith(KEPT_FROM) for name in names)
     assert Path(folder) == lab.folder / "home"
     assert words[words.index("no:cacheprovider") - 1 :][:2] == ["-p", "no:cacheprovider"]
     assert words[words.index("--confcutdir") + 1] == str(lab.target)
+
+
+PLACES = {
+    "VIBESERVE_REFERENCE_DEVICE": "cuda:1", "VIBESERVE_CACHE": "/weights", "TMPDIR": "/tmp", "HF_HOME": "/hub",
+    "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "https://hub.invalid", "HF_TOKEN": "a-right-to-gated-models",
+    "HTTPS_PROXY": "http://proxy.invalid", "LD_LIBRARY_PATH": "",
+}  # fmt: skip
+
+
+def test_the_gate_sees_what_its_documents_tell_a_user_to_set(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PLACES.items():
+        monkeypatch.setenv(name, value)
+    seen = lab.folder / "seen.json"
+    assessed(lab, f"json.dump(dict(os.environ), open({str(seen)!r}, 'w'))")
+    given = json.loads(seen.read_text())
+    assert {name: given.get(name) for name in PLACES} == PLACES
+
+
+def test_a_gate_on_a_node_is_given_what_one_on_this_machine_is() -> None:
+    assert set(ray_gate.KEPT) == {*KEPT, "LC_ALL"}
+    assert ray_gate.KEPT_FROM == KEPT_FROM
 
 
 OPINION = "import json; print(json.dumps({{'ask': {ask!r}, 'why': 'it keeps answers'}}))"

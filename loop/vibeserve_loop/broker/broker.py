@@ -247,5 +247,5 @@ class Broker:
 
 
 def _environment() -> dict[str, str]:
-    """What a gate's process needs, and no key."""
+    """What a gate's process needs, and no key of a model's provider."""
     return {**gate_environment(), **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}}

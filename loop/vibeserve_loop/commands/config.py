@@ -24,8 +24,8 @@ SECRET_OPTION = re.compile(
     r"(?<!\S)(--?[\w-]*(?:key|token(?!s)|secret|password|credential)[\w-]*)(\s+)(?!-)(\S+)", re.IGNORECASE
 )
 IN_URL = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@]+@")
-KNOWN = ("CACHE", "PROFILE", "BROKER", "BROKER_TOKEN", "URL")
-"""What else reads variables of this prefix: the weights' cache, the profiler, a session's broker, tests of servers."""
+KNOWN = ("CACHE", "REFERENCE_DEVICE", "PROFILE", "BROKER", "BROKER_TOKEN", "URL")
+"""What else reads such variables: the weights' cache, the reference, the profiler, a session's broker, tests."""
 DATA_SETS = "DATA_"
 JOINED = "vibeserve.joined"
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")

@@ -24,8 +24,13 @@ from typing import IO, Any
 
 SENT = ("-c", "--rootdir", "--confcutdir", "--vibeserve-target", "--vibeserve-candidate", "--vibeserve-baseline")
 BROUGHT = ("--vibeserve-report", "--vibeserve-server-log")
-KEPT = ("PATH", "HOME", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "DOCKER_HOST", "LC_ALL")
-DATA_SETS = "VIBESERVE_DATA_"
+KEPT = (
+    "PATH", "HOME", "TMPDIR", "VIBESERVE_CACHE", "XDG_CACHE_HOME", "DOCKER_HOST", "VIBESERVE_REFERENCE_DEVICE",
+    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "LC_ALL",
+)  # fmt: skip
+KEPT_FROM = ("VIBESERVE_DATA_", "HF_")
+"""What a gate on this machine is given too; the values are the node's own."""
 START_S = 120.0
 """What a worker's start and the way there and back may take beside the gate."""
 CLEARING_S = 20.0
@@ -162,7 +167,7 @@ def _run(words: list[str], folder: Path, said: IO[bytes], limit_s: float) -> int
 
     A worker that Ray ends kills its own children before: the tether is no child of it, and sees its lifeline end.
     """
-    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(DATA_SETS)}
+    kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_FROM)}
     process = subprocess.Popen(
         [sys.executable, *LAUNCH, "-c", BETWEEN, *words], cwd=folder, stdin=subprocess.PIPE, stdout=said, stderr=said,
         start_new_session=True, env={**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},

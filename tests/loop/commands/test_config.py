@@ -96,7 +96,8 @@ def test_secrets_inside_of_commands_and_addresses_are_masked(value: str, seen: s
 
 def test_what_other_programs_of_the_project_read_is_no_mistake(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     (lab.folder / ".env").write_text("VIBESERVE_CACHE=/tmp/weights\nVIBESERVE_DATA_PROMPTS=/tmp/prompts\nMINE=1\n")
-    found = _shown(lab, monkeypatch, VIBESERVE_PROFILE="/tmp/profile", MINE="2")
+    others = {"VIBESERVE_PROFILE": "/tmp/profile", "VIBESERVE_REFERENCE_DEVICE": "cuda:1"}
+    found = _shown(lab, monkeypatch, MINE="2", **others)
     assert found["VIBESERVE_CACHE"] == (MASK, ".env")
     assert found["VIBESERVE_DATA_PROMPTS"] == (MASK, ".env")
     assert found["MINE"] == (MASK, "environment")
