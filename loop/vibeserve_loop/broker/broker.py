@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.errors import UsageError, VibeserveError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop.assess import Gate, gate_environment
 from vibeserve_loop.broker.door import Listener
@@ -167,17 +167,15 @@ class Broker:
                 if visit.over:
                     continue
                 question.ticket = question.ticket.model_copy(update={"state": "running"})
-            with self._devices.lease() as device:
-                found = self._held(visit, question, device)
-            self._settle(visit, question, found, place_of(device))
+            self._settle(visit, question, *self._found(visit, question))
 
-    def _held(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
-        """The assessment with the run held meanwhile, where it has to be; or why there is none."""
+    def _found(self, visit: Visit, question: Question) -> tuple[Assessment | str, str]:
+        """The assessment, or why there is none, and where: a device is lent and the run held, where it has to be."""
         try:
-            with self._hold():
-                return self._judged(visit, question, device)
-        except UsageError as error:
-            return str(error)
+            with self._devices.lease() as device, self._hold():
+                return self._judged(visit, question, device), place_of(device)
+        except (VibeserveError, OSError) as error:
+            return str(error), ""
 
     def _judged(self, visit: Visit, question: Question, device: Device | None) -> Assessment | str:
         """The assessment, or why there is none."""

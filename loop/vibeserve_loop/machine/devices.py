@@ -98,13 +98,24 @@ class Devices:
         return True
 
     def _opened(self, part: str) -> int:
+        place = self._locks / part
         try:
-            if not self._locks.is_dir():
-                self._locks.mkdir(exist_ok=True)
-                self._locks.chmod(0o1777)
-            return os.open(self._locks / part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            if not place.exists():
+                self._made(place)
+            # A lock needs no more than reading, which is all that files of other users allow.
+            return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise InfrastructureError(f"{self._locks / part} cannot be opened: {error.strerror}") from None
+            raise InfrastructureError(f"{place} cannot be opened: {error.strerror}") from None
+
+    def _made(self, place: Path) -> None:
+        """Make the folder for everybody, and the file for everybody to read, whatever the user's umask is."""
+        with contextlib.suppress(FileExistsError):
+            self._locks.mkdir()
+            self._locks.chmod(0o1777)
+        with contextlib.suppress(FileExistsError):
+            handle = os.open(place, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            os.fchmod(handle, 0o644)
+            os.close(handle)
 
 
 WHOLE = Devices()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -99,6 +100,38 @@ with Devices([Device(cores=(0, 1))], Path({str(tmp_path)!r})).lease():
         assert not taken.wait(0.5)
         process.kill()
     assert taken.wait(20)
+
+
+ANOTHER_USER = """
+import os, sys
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from vibeserve_loop.machine.devices import Device, Devices
+if os.geteuid() == 0:
+    os.setuid(65534)
+with Devices([Device(gpus=("a", "b"))], Path({locks!r})).lease():
+    print("lent")
+"""
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_second_user_of_the_machine_is_lent_what_another_used(umask: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        locks = Path(top, "devices")
+        before = os.umask(umask)
+        try:
+            with Devices([Device(gpus=("a",))], locks).lease():
+                pass
+        finally:
+            os.umask(before)
+        if os.geteuid() != 0:
+            (locks / "a").chmod(0o444)
+        code = ANOTHER_USER.format(paths=[path for path in sys.path if path], locks=str(locks))
+        done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == ("lent\n", "")
+        with Devices([Device(gpus=("a", "b"))], locks).lease() as device:
+            assert device is not None
 
 
 def test_two_runs_of_one_worker_do_not_measure_together(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
