@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pytest_vibeserve.errors import VibeserveError
 from pytest_vibeserve.report import write_atomically
 from vibeserve_loop import decision
+from vibeserve_loop.ledger.accounts import share_for
 from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.machine import processes
 from vibeserve_loop.planning.novelty import Made, without_gate
@@ -86,8 +87,10 @@ class Overlap:
             known = known_to(rounds[:seen], before[seen:])
             task = next_task(known, settings, self._walk.policy)
             if task is not None and task.kind in SIDE_BY_SIDE:
-                alpha = decision.alpha_for(task, known, in_force(settings, known).max_rounds)
-                given = task.model_copy(update={"seen": seen, "alpha": alpha})
+                limits = in_force(settings, known)
+                alpha = decision.alpha_for(task, known, limits.max_rounds)
+                share = share_for(limits, known, settings.workers - (number - seen))
+                given = task.model_copy(update={"seen": seen, "alpha": alpha, "share": share})
                 return Turn(number, given, known, self._desk())
         return None
 

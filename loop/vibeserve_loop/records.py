@@ -133,6 +133,13 @@ class Order(_Record):
     item: Item | None = None
 
 
+class Share(_Record):
+    """The most that one session may spend of what a run has left for several at once; None is no limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+
+
 class Task(_Record):
     """What one round is for, and the round whose code it starts from."""
 
@@ -151,6 +158,9 @@ class Task(_Record):
     baseline: str = Field(default="", description="folder of the program to judge, for a baseline's round")
     seen: int | None = Field(default=None, description="rounds recorded when it was given out beside others")
     alpha: float | None = Field(default=None, description="chance of a wrong `better`, fixed when given out so")
+    share: Share | None = Field(
+        default=None, description="the most that its session may spend, fixed when given out so"
+    )
 
 
 class Spend(_Record):

@@ -21,7 +21,7 @@ from vibeserve_loop.desk.attendance import attended
 from vibeserve_loop.desk.handover import Handover
 from vibeserve_loop.desk.rations import Rationed
 from vibeserve_loop.ledger import lineage
-from vibeserve_loop.ledger.accounts import left_for
+from vibeserve_loop.ledger.accounts import left_for, of_share
 from vibeserve_loop.ledger.history import History
 from vibeserve_loop.ledger.orders import in_force
 from vibeserve_loop.ledger.runs import RunFolder
@@ -171,7 +171,7 @@ class Workshop:
         """One session, which also answers for what sessions of the same work had spent that were killed."""
         rounds, place = turn.rounds, self.folder.round(turn.number)
         given = list(takewhile(lambda n: rounds[n].task.kind == "order", reversed(range(len(rounds)))))
-        left = left_for(in_force(self.settings, rounds), rounds)
+        left = of_share(left_for(in_force(self.settings, rounds), rounds), turn.task.share)
         with metered(place, [self.folder.round(number) for number in given], left) as meter:
             return with_lost(self._one_session(turn, agent, meter.left), meter.before)
 

@@ -158,6 +158,30 @@ def test_an_order_is_taken_in_when_nothing_is_under_way(sleepers: Lab) -> None:
     assert 2 <= sum(record["task"]["kind"] == "work" for record in found) <= 9
 
 
+SPENDER = """
+import time
+from vibeserve_loop.records import AgentResult, Spend
+
+class SpenderAgent:
+    # Spends all that it may, beside others that do the same.
+    def work(self, brief, desk):
+        time.sleep(0.5)
+        (desk.folder / "speed").write_text(str(100 + brief.number))
+        return AgentResult(summary="paid", spend=Spend(usd=brief.left.usd, tokens_in=int(brief.left.tokens)))
+"""
+
+
+def test_sessions_side_by_side_spend_no_more_than_the_run_may(lab: Lab) -> None:
+    (lab.folder / "spender.py").write_text(SPENDER)
+    words = ("--agent", "spender:SpenderAgent", "--workers", "3", "--max-rounds", "6", "--device", "0")
+    done = lab.run(*words, "--max-usd", "6", "--max-tokens", "300")
+    assert done.returncode in (0, 5), done.stderr
+    spends = [record["work"]["spend"] for record in lab.rounds() if record["work"]]
+    assert [(spend["usd"], spend["tokens_in"]) for spend in spends] == [(2.0, 100)] * 3
+    shares = [record["task"]["share"] for record in lab.rounds() if record["work"]]
+    assert shares == [{"usd": 2.0, "tokens": 100}] * 3
+
+
 def test_a_hand_off_has_one_workspace_only(sleepers: Lab) -> None:
     done = sleepers.run("--agent", "handoff", "--workers", "2")
     assert done.returncode == 4

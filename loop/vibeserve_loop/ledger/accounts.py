@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.fold import facts_of
-from vibeserve_loop.records import Budget, Round
+from vibeserve_loop.records import Budget, Round, Share
 from vibeserve_loop.roles import Left
 
 FULL_OVER_QUICK = 4.5
@@ -73,6 +74,25 @@ def left_for(budget: Budget, rounds: Sequence[Round]) -> Left:
         math.inf if budget.max_usd is None else max(0.0, budget.max_usd - lineage.dollars(rounds)),
         math.inf if budget.max_tokens is None else max(0, budget.max_tokens - lineage.tokens(rounds)),
     )
+
+
+def share_for(budget: Budget, rounds: Sequence[Round], sessions: int) -> Share | None:
+    """What one of so many sessions may spend that are not promised anything yet; None where nothing limits them."""
+    if budget.max_usd is None and budget.max_tokens is None:
+        return None
+    left = left_for(budget, rounds)
+    return Share(
+        usd=left.usd / sessions if math.isfinite(left.usd) else None,
+        tokens=int(left.tokens // sessions) if math.isfinite(left.tokens) else None,
+    )
+
+
+def of_share(left: Left, share: Share | None) -> Left:
+    """What is left, as far as the session's share goes."""
+    if share is None:
+        return left
+    usd, tokens = (math.inf if most is None else most for most in (share.usd, share.tokens))
+    return replace(left, usd=min(left.usd, usd), tokens=min(left.tokens, tokens))
 
 
 def left_of(budget: Budget, rounds: Sequence[Round]) -> str:

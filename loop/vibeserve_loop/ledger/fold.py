@@ -72,9 +72,7 @@ def take_in(facts: Facts, record: Round) -> None:
     facts.seconds += record.wall_s if record.elapsed_s is None else record.elapsed_s
     if record.assessment:
         facts.shortest_gate_s = min(facts.shortest_gate_s, record.wall_s)
-    if record.work:
-        facts.usd += record.work.spend.usd
-        facts.tokens += record.work.spend.tokens_in + record.work.spend.tokens_out
+    _charge(facts, record)
     facts.orders += record.task.orders
     if kind == "starter" and ruling == "accept":
         facts.starter = facts.starter or record
@@ -94,6 +92,16 @@ def take_in(facts: Facts, record: Round) -> None:
         facts.trees[record.tree] = record.round
         if record.sketch:
             facts.sources[record.sketch.digest] = record.round
+
+
+def _charge(facts: Facts, record: Round) -> None:
+    """What a session spent, or may spend while it is under way."""
+    if record.work:
+        facts.usd += record.work.spend.usd
+        facts.tokens += record.work.spend.tokens_in + record.work.spend.tokens_out
+    elif record.decision.ruling == "pending" and record.task.share:
+        facts.usd += record.task.share.usd or 0.0
+        facts.tokens += record.task.share.tokens or 0
 
 
 def _alpha(record: Round) -> float:

@@ -101,12 +101,12 @@ def seconds(rounds: Sequence[Round]) -> float:
 
 
 def dollars(rounds: Sequence[Round]) -> float:
-    """Money spent on agents."""
+    """Money spent on agents, for sessions under way what they were promised."""
     return facts_of(rounds).usd
 
 
 def tokens(rounds: Sequence[Round]) -> int:
-    """Tokens that agents' models read and wrote."""
+    """Tokens that agents' models read and wrote, for sessions under way what they were promised."""
     return facts_of(rounds).tokens
 
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from round_lab import a_round, refused, starter, worked
 
-from vibeserve_loop.ledger.accounts import account, account_lines, left_for, left_of
-from vibeserve_loop.records import Budget, Task
+from vibeserve_loop.ledger.accounts import account, account_lines, left_for, left_of, of_share, share_for
+from vibeserve_loop.records import Budget, Share, Task
 from vibeserve_loop.roles import Left
+from vibeserve_loop.turn import known_to
 
 
 def test_a_session_may_use_what_no_gate_needs() -> None:
@@ -13,6 +14,21 @@ def test_a_session_may_use_what_no_gate_needs() -> None:
     assert (found.seconds, found.usd, found.tokens) == (3600 - 120 - 60 - 270, 3.0, 900)
     assert left_for(Budget(), rounds) == Left()
     assert left_for(Budget(max_usd=1.0), rounds).usd == 0
+
+
+def test_sessions_side_by_side_share_what_is_left_and_what_is_promised_is_not_given_twice() -> None:
+    budget, rounds, tasks = Budget(max_usd=9.0, max_tokens=900), [starter()], list[Task]()
+    for _ in range(3):
+        known = known_to(rounds, tasks)
+        share = share_for(budget, known, 3 - len(tasks))
+        assert share == Share(usd=3.0, tokens=300)
+        assert of_share(left_for(budget, known), share) == Left(usd=3.0, tokens=300)
+        tasks.append(Task(kind="work", share=share))
+    cheap = worked(1, 1.5, task=tasks[0], usd=1.0, tokens=300)
+    assert share_for(budget, known_to([*rounds, cheap], tasks[1:]), 1) == Share(usd=2.0, tokens=0)
+    assert share_for(Budget(max_hours=1.0), rounds, 3) is None
+    assert share_for(Budget(max_tokens=10), rounds, 3) == Share(tokens=3)
+    assert of_share(Left(), None) == Left()
 
 
 def test_costs_are_told_by_role_and_by_round() -> None:
