@@ -1,4 +1,4 @@
-"""Code that is not ours: whatever it raises becomes a fact, and never the end of a run."""
+"""Code that is not ours: whether it is installed; and whatever it raises becomes a fact, never the end of a run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -49,3 +50,19 @@ def demanded(what: str, call: Callable[[], T]) -> T:
     if isinstance(found, Stumble):
         raise UsageError(f"{what} raised {found.reason} ({found.place})")
     return found.value
+
+
+def is_there(module: str) -> bool:
+    """Whether a module, which may be a package's, could be imported; of what it is in nothing but that is imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def require(who: str, extra: str, *modules: str) -> None:
+    """UsageError, with the extra that brings it, when a module that somebody needs is not installed."""
+    absent = [module for module in modules if not is_there(module)]
+    if absent:
+        fix = f'pip install "pytest-vibeserve[{extra}]"'
+        raise UsageError(f"{who}: its library is missing: {fix} ({absent[0]} is not importable)")

@@ -60,11 +60,52 @@ def test_a_group_without_a_command_shows_its_help_as_it_is_laid_out(lab: Lab) ->
         assert "\nCommands:\n  " in done.stderr
 
 
-def test_a_key_that_is_missing_is_said_before_anything_is_judged(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    done = lab.call("run", "lab", *lab.gate, "--agent", "openai")
+@pytest.mark.parametrize(
+    ("agent", "key"),
+    [
+        ("openai", "OPENAI_API_KEY"),
+        ("deepagents", "ANTHROPIC_API_KEY"),
+        ("deepagents model=openai:large base_url=http://127.0.0.1:1/v1", "OPENAI_API_KEY"),
+    ],
+)
+def test_a_key_that_is_missing_is_said_before_anything_is_judged(
+    agent: str, key: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(key, raising=False)
+    done = lab.call("run", "lab", *lab.gate, "--sandbox", "none", "--agent", agent)
     assert done.returncode == 4
-    assert "OPENAI_API_KEY is not set" in done.stderr
+    assert f"{key} is not set" in done.stderr
+    assert not (lab.folder / "runs").exists()
+
+
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys({absent!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("agent", "absent", "extra"),
+    [
+        ("anthropic", "pydantic_ai", "agents"),
+        ("openai", "openai", "agents"),
+        ("openai base_url=http://127.0.0.1:1/v1", "pydantic_ai", "agents"),
+        ("deepagents", "deepagents", "deepagents"),
+        ("acp command=true", "acp", "acp"),
+    ],
+)
+def test_a_library_that_is_missing_is_said_before_anything_is_judged(
+    agent: str, absent: str, extra: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lab.folder / "sitecustomize.py").write_text(WITHOUT.format(absent=[absent]))
+    monkeypatch.setenv("PYTHONPATH", str(lab.folder))
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "sk-nobody-takes-this")
+    done = lab.call("run", "lab", *lab.gate, "--sandbox", "none", "--agent", agent)
+    assert done.returncode == 4, done.stderr
+    assert (
+        f'its library is missing: pip install "pytest-vibeserve[{extra}]" ({absent} is not importable)' in done.stderr
+    )
     assert not (lab.folder / "runs").exists()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
-from vibeserve_loop.foreign import Done, Stumble, attempted
+from vibeserve_loop.foreign import Done, Stumble, attempted, is_there, require
 
 
 def _raising(error: BaseException) -> Callable[[], None]:
@@ -33,3 +33,11 @@ def test_our_own_errors_and_an_interruption_pass(error: BaseException) -> None:
 
 def test_what_it_gives_comes_back() -> None:
     assert attempted(lambda: 3) == Done(3)
+
+
+def test_what_is_not_installed_is_said_with_the_extra_that_brings_it() -> None:
+    assert is_there("email.mime")
+    assert not is_there("no_such_thing.at.all")
+    require("somebody", "extra", "json", "email.mime")
+    with pytest.raises(UsageError, match=r'^somebody: its library is missing: pip install "pytest-vibeserve\[extra\]"'):
+        require("somebody", "extra", "json", "no_such_thing.at.all")

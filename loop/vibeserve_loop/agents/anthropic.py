@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pytest_vibeserve.errors import UsageError
+from vibeserve_loop.foreign import require
 from vibeserve_loop.records import AgentResult
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.prices import unpriced
@@ -26,9 +27,10 @@ class AnthropicAgent:
         self._caps = caps_of(model, caps)
 
     def ready(self) -> None:
-        """UsageError when the key is missing."""
+        """UsageError when the key or a library is missing."""
         if not os.environ.get(KEY):
             raise UsageError(f"{KEY} is not set: put the key in the environment")
+        require("agent anthropic", "agents", "pydantic_ai", "anthropic")
 
     def unpriced(self) -> str:
         """Why nobody would know what a session costs in dollars."""

@@ -13,6 +13,7 @@ from vibeserve_loop.cli_agents.event_lines import WORDS
 from vibeserve_loop.cli_agents.programs import PROGRAMS, Program
 from vibeserve_loop.cli_agents.reach import ANY, TLS, check_doors, endpoints_named
 from vibeserve_loop.desk.rations import kind_of
+from vibeserve_loop.foreign import require
 from vibeserve_loop.options import absolute, words_of
 from vibeserve_loop.roles import Sandbox
 from vibeserve_loop.tool_loop.session import Caps, caps_of
@@ -70,13 +71,15 @@ def choice_of(name: str, options: Mapping[str, str]) -> Choice:
 
 
 def ready(choice: Choice) -> None:
-    """UsageError when the program is not installed, or a variable that it is to get is not set."""
+    """UsageError when the program or the protocol's library is not installed, or a variable of its is not set."""
     missing = [key for key in choice.keys if not os.environ.get(key)]
     if missing:
         raise UsageError(f"{missing[0]} is not set: put it in the environment, or leave it out of keys=")
     name = choice.program.command[0] if choice.mode == "acp" else choice.name
     if shutil.which(name) is None:
         raise UsageError(f"{name} is not installed: {choice.program.install}")
+    if choice.mode == "acp":
+        require(f"agent {choice.name}", "acp", "acp")
 
 
 def fits(choice: Choice, sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -15,10 +14,19 @@ from pydantic import BaseModel, ConfigDict
 
 from pytest_vibeserve.errors import ExitCode
 from vibeserve_loop import resolve
+from vibeserve_loop.foreign import is_there
 
 EXTRAS = {
     "torch": ("torch", "transformers", "safetensors", "tokenizers", "aiohttp"),
-    "agents": ("anthropic", "openai"),
+    "agents": ("pydantic_ai", "anthropic", "openai"),
+    "acp": ("acp",),
+    "mcp": ("mcp",),
+    "deepagents": ("deepagents", "langchain_anthropic", "langchain_openai"),
+    "ray": ("ray",),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
+    "json": ("llguidance", "jsonschema"),
+    "asr": ("jiwer", "aiohttp", "soundfile"),
+    "image": ("PIL",),
     "mlx": ("mlx", "mlx_lm"),
     "docker": ("docker",),
     "modal": ("modal",),
@@ -106,6 +114,6 @@ def _sizes() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, modules in EXTRAS.items():
-        absent = [name for name in modules if importlib.util.find_spec(name) is None]
+        absent = [name for name in modules if not is_there(name)]
         found = f"{', '.join(absent)} not importable" if absent else ", ".join(modules)
         yield Finding(name=f"extra {extra}", ok=not absent, found=found, fix=f"pip install 'pytest-vibeserve[{extra}]'")

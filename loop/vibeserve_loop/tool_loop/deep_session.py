@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +15,19 @@ from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.broker.link import find_link
 from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
 from vibeserve_loop.desk.equipment import equipped, instructions
+from vibeserve_loop.foreign import require
 from vibeserve_loop.roles import Brief, Desk
 from vibeserve_loop.tool_loop.limits import Account
 from vibeserve_loop.tool_loop.prices import Tokens
 from vibeserve_loop.tool_loop.session import Caps, limits_of, price_for
 from vibeserve_loop.tool_loop.tools import Refusal, Tools
 
-EXTRA = 'its library is missing: pip install "pytest-vibeserve[deepagents]"'
+WHO, EXTRA = "agent deepagents", "deepagents"
+PROVIDERS = {
+    "anthropic": ("ANTHROPIC_API_KEY", "langchain_anthropic"),
+    "openai": ("OPENAI_API_KEY", "langchain_openai"),
+}
+"""The key and the library that a model needs whose name begins with the provider's."""
 SUMMARY_CHARACTERS = 400
 RATE_LIMITED = 429
 SCRATCH = "- The tools named workspace_* act on the workspace, other file tools on a scratch pad that nobody reads.\n"
@@ -34,12 +41,21 @@ class Model:
     base_url: str
 
 
+def ready(model: str) -> None:
+    """UsageError when the key or a library is missing that a model of this name needs."""
+    provider, named, _ = model.partition(":")
+    key, library = PROVIDERS.get(provider, ("", "")) if named else ("", "")
+    if key and not os.environ.get(key):
+        raise UsageError(f"{key} is not set: put the key in the environment (any word, where base_url asks for none)")
+    require(WHO, EXTRA, "deepagents", *([library] if library else []))
+
+
 def deep_worked(model: Model, caps: Caps, brief: Brief, desk: Desk) -> Session:
     """Carry one session to its end; one that must be stopped leaves no edit behind."""
     try:
         import deepagents as library
     except ImportError as error:
-        raise UsageError(f"agent deepagents: {EXTRA} ({error})") from None
+        raise UsageError(f'{WHO}: pip install "pytest-vibeserve[{EXTRA}]" ({error})') from None
     account = Account(limits_of(caps), price_for(model.name.rpartition(":")[2], caps))
     tools = Tools(desk, find_link(desk.folder), account.left_s)
     summary, stopped = "", None

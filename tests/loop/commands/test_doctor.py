@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from loop_lab import Lab
+
+from vibeserve_loop.commands.doctor import EXTRAS
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -48,3 +51,13 @@ def test_where_nothing_keeps_candidates_apart_it_says_what_to_install(lab: Lab) 
     assert "--vibeserve-strict" in str(found["fix"])
     if sys.platform == "linux":
         assert "apt-get install bubblewrap" in str(found["fix"])
+
+
+NOT_LOOKED_FOR = {"cuda", "profile", "baselines", "dev"}
+"""Extras of programs that are run, and such as only put others together."""
+
+
+def test_every_extra_is_looked_for() -> None:
+    given = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(EXTRAS) == set(given) - NOT_LOOKED_FOR
+    assert "pydantic_ai" in EXTRAS["agents"]
