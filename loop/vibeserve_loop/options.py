@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,13 @@ class Elsewhere(click.Command):
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+MASK = "********"
+SECRET = re.compile(r"key|token(?!s)|secret|password|credential|authorization", re.IGNORECASE)
+SECRET_FLAG = re.compile(rf"--?[\w-]*(?:{SECRET.pattern})[\w-]*", re.IGNORECASE)
+BEHIND_FLAG = re.compile(rf"(?<!\S)({SECRET_FLAG.pattern})(\s+)(?!-)(\S+)", re.IGNORECASE)
+HEADER = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*:\s*)(?!//)[^'\"]+", re.IGNORECASE)
+BEARER = re.compile(r"\b(bearer\s+)[^\s'\"]+", re.IGNORECASE)
+IN_URL = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@]+@")
 RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")
 BUDGETS = ("max_rounds", "max_hours", "max_usd", "max_tokens")
 MANY = click.IntRange(min=1)
@@ -159,3 +167,34 @@ def words_of(option: str, text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise UsageError(f"{option} {text!r}: {str(error).lower()}; write it as a shell would take it") from None
+
+
+def masked(option: str, value: object) -> object:
+    """The value, without what is secret in it.
+
+    That is all of a secret option's, the values of secret KEY=VALUE words, the word behind a secret option of a
+    command, what stands in a header such as `Authorization:`, and the name and password in a URL.
+    """
+    if isinstance(value, (list, tuple)):
+        return list(masked_words(option, [part if isinstance(part, str) else str(part) for part in value]))
+    return masked_text(option, value) if isinstance(value, str) else value
+
+
+def masked_words(option: str, words: Sequence[str]) -> tuple[str, ...]:
+    """A command's words, or an option's several values, likewise."""
+    flags = [SECRET_FLAG.fullmatch(word) is not None for word in ("", *words)]
+    return tuple(
+        MASK if behind and not word.startswith("-") else masked_text(option, word)
+        for behind, word in zip(flags, words, strict=False)
+    )
+
+
+def masked_text(option: str, value: str) -> str:
+    """A value that is text, likewise."""
+    if SECRET.search(option):
+        return MASK
+    value = re.sub(r"(\S+?)=(\S+)", lambda m: f"{m[1]}={MASK}" if SECRET.search(m[1]) else m[0], value)
+    value = BEHIND_FLAG.sub(rf"\1\2{MASK}", value)
+    value = HEADER.sub(rf"\1{MASK}", value)
+    value = BEARER.sub(rf"\1{MASK}", value)
+    return IN_URL.sub(rf"\1{MASK}@", value)

@@ -9,6 +9,7 @@ from typing import Literal
 from pytest_vibeserve.errors import InfrastructureError
 from vibeserve_loop import decision
 from vibeserve_loop.ledger import lineage, orders
+from vibeserve_loop.options import masked_text
 from vibeserve_loop.planning.novelty import without_gate
 from vibeserve_loop.records import Decision, Round, Step
 from vibeserve_loop.roles import Policy
@@ -64,7 +65,8 @@ class Walk:
 
     def _worked(self, turn: Turn) -> Generator[Step, None, Outcome]:
         """What failed, changed nothing or was tried before needs no gate."""
-        yield Step(round=turn.number, phase="edit", text=f"agent {turn.task.agent or self.shop.settings.agent}")
+        agent = turn.task.agent or self.shop.settings.agent
+        yield Step(round=turn.number, phase="edit", text=f"agent {masked_text('agent', agent)}")
         made, commit = self.shop.edit(turn)
         known = without_gate(made, turn.rounds, self.shop.settings.knobs.novelty)
         outcome = Outcome(known or UNDECIDED, commit, made.work, sketch=made.sketch)

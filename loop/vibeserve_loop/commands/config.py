@@ -16,20 +16,14 @@ from typing import Any
 import click
 
 from pytest_vibeserve.errors import UsageError
-from vibeserve_loop.options import Elsewhere
+from vibeserve_loop.options import MASK, Elsewhere, masked
 
 FILE, DOTENV, PREFIX = "vibeserve.toml", ".env", "VIBESERVE_"
-SECRET = re.compile(r"key|token(?!s)|secret|password|credential", re.IGNORECASE)
-SECRET_OPTION = re.compile(
-    r"(?<!\S)(--?[\w-]*(?:key|token(?!s)|secret|password|credential)[\w-]*)(\s+)(?!-)(\S+)", re.IGNORECASE
-)
-IN_URL = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@]+@")
 KNOWN = ("CACHE", "REFERENCE_DEVICE", "PROFILE", "BROKER", "BROKER_TOKEN", "URL")
 """What else reads such variables: the weights' cache, the reference, the profiler, a session's broker, tests."""
 DATA_SETS = "DATA_"
 JOINED = "vibeserve.joined"
 LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
-MASK = "********"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +85,6 @@ def show(
         for name in names if environment.get(name) is not None
     ]  # fmt: skip
     return sorted([*shown_settings, *others], key=lambda s: (s.command != "run", s.command, s.option))
-
-
-def masked(option: str, value: object) -> object:
-    """The value, without what is secret in it.
-
-    That is all of a secret option's, the values of secret KEY=VALUE words, the word behind a secret option of a
-    command, and the name and password in a URL.
-    """
-    if isinstance(value, (list, tuple)):
-        return [masked(option, part) for part in value]
-    if not isinstance(value, str):
-        return value
-    if SECRET.search(option):
-        return MASK
-    value = re.sub(r"(\S+?)=(\S+)", lambda m: f"{m[1]}={MASK}" if SECRET.search(m[1]) else m[0], value)
-    value = SECRET_OPTION.sub(rf"\1\2{MASK}", value)
-    return IN_URL.sub(rf"\1{MASK}@", value)
 
 
 def _from_file(group: click.Group, path: Path) -> Iterator[Setting]:

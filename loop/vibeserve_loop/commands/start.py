@@ -25,7 +25,7 @@ from vibeserve_loop.foreign import demanded
 from vibeserve_loop.ledger.runs import RunFolder, create, new_id
 from vibeserve_loop.machine.devices import WHOLE, Device, Devices, devices_named
 from vibeserve_loop.machine.executors import launcher, queue_of
-from vibeserve_loop.options import absolute, knobs_given, words_of
+from vibeserve_loop.options import absolute, knobs_given, masked_text, words_of
 from vibeserve_loop.planning.issues import Issues
 from vibeserve_loop.planning.population import objectives_named
 from vibeserve_loop.records import AgentChoice, Knobs, Settings
@@ -184,7 +184,9 @@ def _parts(settings: Settings, target: Target) -> tuple[Policy, Crew, Sandbox]:
     objectives = objectives_named(settings.knobs.objectives, target.objective) or target.objective
     labels = tuple(choice.label for choice in settings.agents)
     if len(set(labels)) < len(labels):
-        raise UsageError(f"--agent {labels[0]!r} is given twice; give each agent once, or with other options")
+        raise UsageError(
+            f"--agent {masked_text('agent', labels[0])!r} is given twice; give each agent once, or with other options"
+        )
     planned = settings.planner is not None
     charter = Charter(settings.knobs, objectives, known, labels, planned, _mends(settings), settings.seed)
     editors = tuple((choice.label, resolve.agent(choice.name, choice.options)) for choice in settings.agents)

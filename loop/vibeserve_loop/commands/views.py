@@ -12,8 +12,8 @@ from pytest_vibeserve.target import TARGET_FILE
 from vibeserve_loop import resolve
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger.runs import RunFolder
-from vibeserve_loop.records import Round, plain
-from vibeserve_loop.showing.progress import told
+from vibeserve_loop.records import Round
+from vibeserve_loop.showing.progress import table_of, told
 from vibeserve_loop.skills import SKILL_FILE
 from vibeserve_loop.workspace import Workspace
 
@@ -23,7 +23,7 @@ def show_log(folder: RunFolder, *, as_json: bool) -> None:
     settings, rounds = folder.settings(), folder.history().rounds
     if as_json:
         for record in rounds:
-            _say(json.dumps(plain(record)))
+            _say(json.dumps(table_of(record)))
         return
     _say(f"run {folder.id}: {Path(settings.target).name}, agent {settings.agent}, policy {settings.policy}")
     for record in rounds:
@@ -44,7 +44,7 @@ def show_round(folder: RunFolder, number: int, *, as_json: bool) -> None:
         patch = Workspace(folder.workspace).diff(rounds[record.task.base].commit, record.commit)
     if as_json:
         place = str(folder.round(number))
-        _say(json.dumps({**plain(record), "folder": place, "patch": patch}))
+        _say(json.dumps({**table_of(record), "folder": place, "patch": patch}))
         return
     for line in (*_facts(record), f"files: {folder.round(number)}", "", patch):
         _say(line)

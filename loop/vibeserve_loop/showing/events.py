@@ -14,8 +14,8 @@ from typing import Any, Protocol, cast
 
 from pytest_vibeserve.errors import UsageError
 from vibeserve_loop.foreign import Stumble, attempted
-from vibeserve_loop.options import Sinks
-from vibeserve_loop.records import Round, Settings, Step
+from vibeserve_loop.options import Sinks, masked_text, masked_words
+from vibeserve_loop.records import AgentChoice, Round, Settings, Step
 
 Tell = Callable[[Step | Round], None]
 
@@ -93,11 +93,28 @@ def _log(path: Path) -> Iterator[Tell]:
         os.close(handle)
 
 
+def told_of(settings: Settings) -> Settings:
+    """The settings as others may read them: nothing secret in the words of agents and commands."""
+    agents = tuple(_told_of(choice) for choice in settings.agents)
+    planner = settings.planner and _told_of(settings.planner)
+    changed = {
+        "agent_options": agents[0].options, "more_agents": agents[1:], "planner": planner,
+        "reviewer": masked_words("reviewer", settings.reviewer), "executor": masked_text("executor", settings.executor),
+        "gate_command": masked_words("gate-command", settings.gate_command),
+    }  # fmt: skip
+    return settings.model_copy(update=changed)
+
+
+def _told_of(choice: AgentChoice) -> AgentChoice:
+    options = tuple((key, masked_text(key, value)) for key, value in choice.options)
+    return choice.model_copy(update={"options": options})
+
+
 @contextmanager
 def _tracker(name: str, settings: Settings) -> Iterator[Tell]:
     """A module whose `init(project=, id=, config=, resume=)` gives a run with `log` and `finish`, as wandb's does."""
     module = _module(name)
-    config = settings.model_dump(mode="json")
+    config = told_of(settings).model_dump(mode="json")
     begun = attempted(lambda: module.init(project="vibeserve", id=settings.id, config=config, resume="allow"))
     if isinstance(begun, Stumble):
         raise UsageError(f"--tracker {name} does not begin a run ({begun.reason}): mend it, or leave --tracker out")

@@ -7,13 +7,14 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 from pytest_vibeserve.target import Target
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.accounts import left_of
 from vibeserve_loop.ledger.orders import in_force
+from vibeserve_loop.options import masked_text
 from vibeserve_loop.records import Round, Settings, Step, plain
 from vibeserve_loop.showing.page import Ending
 
@@ -103,5 +104,13 @@ def _show_json(event: Step | Round) -> None:
 
 
 def _with_event(event: Step | Round) -> str:
-    kind = "step" if isinstance(event, Step) else "round"
-    return json.dumps({"event": kind, **plain(event)})
+    if isinstance(event, Step):
+        return json.dumps({"event": "step", **plain(event)})
+    return json.dumps({"event": "round", **table_of(event)})
+
+
+def table_of(record: Round) -> dict[str, Any]:
+    """A round for whoever reads JSON, nothing secret in the words of its agent."""
+    task = record.task.model_copy(update={"agent": masked_text("agent", record.task.agent)})
+    found: dict[str, Any] = plain(record.model_copy(update={"task": task}))
+    return found

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from loop_lab import Lab
 
-from vibeserve_loop.commands.config import MASK, masked
-from vibeserve_loop.options import KNOBS
+from vibeserve_loop.options import KNOBS, MASK, masked
 from vibeserve_loop.records import Knobs
 
 
@@ -87,11 +86,21 @@ def test_secrets_are_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         ("--max-tokens 5 key=k", f"--max-tokens 5 key={MASK}"),
         ("https://me:pass@example.invalid/v1 x", f"https://{MASK}@example.invalid/v1 x"),
         ("base_url=http://me:pass@127.0.0.1:1/v1", f"base_url=http://{MASK}@127.0.0.1:1/v1"),
+        ("curl -H 'Authorization: Bearer sk-1' http://h.invalid", f"curl -H 'Authorization: {MASK}' http://h.invalid"),
+        ('curl -H "X-Api-Key: sk-1" -d 1', f'curl -H "X-Api-Key: {MASK}" -d 1'),
+        ("send bearer sk-1 there", f"send bearer {MASK} there"),
+        ("deepagents model=openai:large max_tokens=5", "deepagents model=openai:large max_tokens=5"),
         ("a@b.invalid --secret --flag", "a@b.invalid --secret --flag"),
     ],
 )
 def test_secrets_inside_of_commands_and_addresses_are_masked(value: str, seen: str) -> None:
     assert masked("agent", value) == seen
+
+
+def test_secrets_among_the_words_of_a_command_are_masked() -> None:
+    words = ["curl", "--api-key", "sk-1", "--token", "--flag", "-H", "Authorization: Bearer sk-2"]
+    hidden = ["curl", "--api-key", MASK, "--token", "--flag", "-H", f"Authorization: {MASK}"]
+    assert masked("reviewer", words) == hidden
 
 
 def test_what_other_programs_of_the_project_read_is_no_mistake(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

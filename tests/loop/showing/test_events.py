@@ -100,6 +100,36 @@ def test_a_tracker_that_fails_is_warned_of_and_ends_nothing(busy: Lab) -> None:
     assert (busy.folder / "tracked.jsonl").read_text().splitlines()[-1] == '"finished"'
 
 
+SPEEDY = """
+from vibeserve_loop.records import AgentResult
+
+class SpeedyAgent:
+    def __init__(self, api_key="", command=""):
+        pass
+
+    def work(self, brief, desk):
+        (desk.folder / "speed").write_text(str(100 + brief.number))
+        return AgentResult(summary="quicker")
+"""
+
+
+@pytest.mark.parametrize("flag", [(), ("--json",)])
+def test_no_secret_of_a_command_line_reaches_a_log_a_screen_or_a_tracker(lab: Lab, flag: tuple[str, ...]) -> None:
+    (lab.folder / "tracking.py").write_text(TRACKER.replace('config["policy"]', "config"))
+    (lab.folder / "speedy.py").write_text(SPEEDY)
+    reviewer = "true -H 'Authorization: Bearer sk-1'"
+    words = ("--agent", "speedy:SpeedyAgent api_key=sk-2", "--agent", "speedy:SpeedyAgent command='x --token sk-3'")
+    done = lab.run(*words, "--reviewer", reviewer, "--tracker", "tracking", "--max-rounds", "2", *flag)
+    assert done.returncode in (0, 1, 5), done.stderr
+    told = (lab.folder / "tracked.jsonl").read_text() + (lab.latest / "events.jsonl").read_text() + done.stdout
+    assert "speedy:SpeedyAgent" in told
+    assert "********" in told
+    assert "sk-" not in told + done.stderr
+    for looked in (("log", "--json"), ("show", "1", "--json"), ("show", "1"), ("log",)):
+        assert "sk-" not in lab.call(*looked).stdout
+    assert "sk-2" in (lab.latest / "run.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
