@@ -130,8 +130,9 @@ class Workshop:
         first = lineage.starter(rounds)
         digest = first.assessment.target_digest if first and first.assessment else found.target_digest
         if found.target_digest and found.target_digest != digest:
-            where = self.target.folder
-            raise UsageError(f"the target changed since this run began: put {where} back, or start a new run")
+            where, kept = self.target.folder, self.folder.reference
+            copy = f" (as it was it lies in {kept})" if kept.is_dir() else ""
+            raise UsageError(f"the target changed since this run began: put {where} back{copy}, or start a new run")
         return found
 
     def _alpha(self, turn: Turn) -> float | None:

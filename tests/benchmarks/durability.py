@@ -3,7 +3,8 @@
     python tests/benchmarks/durability.py [ROUNDS ...] [--policy NAME] [--profile]
 
 Each count of rounds is a process of its own.  The agent writes one line, the gate is a function; both are timed and
-taken away.  What is left: proposing, brief, git, export of the candidate, the fsynced line, the log of events.
+taken away.  What is left: proposing, brief, git, export of the candidate, the fsynced line, the log of events, the
+line of progress.md.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
     from vibeserve_loop.records import Knobs, Round, Settings
     from vibeserve_loop.roles import Charter, Crew
     from vibeserve_loop.showing.events import told_to
+    from vibeserve_loop.showing.progress_file import progress_of
     from vibeserve_loop.workshop import Workshop
     from vibeserve_loop.workspace import Workspace
 
@@ -82,9 +84,10 @@ def measure(rounds: int, policy: str, folder: Path) -> dict[str, float]:
     shop = Workshop(settings, run, target, history, Workspace(run.workspace), gate, *parts)  # type: ignore[arg-type]
     search = Search(shop, resolve.policy(policy, charter))
     nets: list[float] = []
-    with told_to(Sinks(), settings, run.log) as tell:
+    with told_to(Sinks(), settings, run.log) as tell, progress_of(run, target.name, history.rounds) as note:
         mark, busy = time.perf_counter(), 0.0
         for event in search.events():
+            note(event)
             tell(event)
             if isinstance(event, Round):
                 now, spent = time.perf_counter(), agent.spent + gate.spent

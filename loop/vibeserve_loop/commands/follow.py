@@ -17,6 +17,7 @@ from vibeserve_loop.options import Sinks
 from vibeserve_loop.showing.events import told_to
 from vibeserve_loop.showing.page import ending
 from vibeserve_loop.showing.progress import emit, show_ending, showing
+from vibeserve_loop.showing.progress_file import progress_of
 
 LONGEST_WORD = 300
 
@@ -32,11 +33,7 @@ def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], 
             emit("run", run=folder.id, path=str(folder.path), rounds=len(search.shop.history.rounds))
         _remark(search)
         try:
-            shown = showing(search.shop.settings, search.shop.target, search.shop.history.rounds, as_json=as_json)
-            with shown as show, told_to(sinks, search.shop.settings, folder.log) as tell:
-                for event in search.events():
-                    tell(event)
-                    show(event)
+            _carry_on(search, sinks, as_json)
         except (KeyboardInterrupt, VibeserveError) as error:
             print(f"{'stopped' if stop.asked else 'ended early'}; to go on: {how}", file=sys.stderr)
             _leave_page(search, "was interrupted" if stop.asked else f"ended early ({str(error)[:LONGEST_WORD]})")
@@ -51,6 +48,19 @@ def follow(folder: RunFolder, sinks: Sinks, as_json: bool, before: Callable[[], 
     write_atomically(folder.page, found.page)
     show_ending(found, as_json=as_json)
     return ExitCode(found.exit_code)
+
+
+def _carry_on(search: Search, sinks: Sinks, as_json: bool) -> None:
+    shop = search.shop
+    with (
+        showing(shop.settings, shop.target, shop.history.rounds, as_json=as_json) as show,
+        told_to(sinks, shop.settings, shop.folder.log) as tell,
+        progress_of(shop.folder, shop.target.name, shop.history.rounds) as note,
+    ):
+        for event in search.events():
+            note(event)
+            tell(event)
+            show(event)
 
 
 def _leave_page(search: Search, early: str) -> None:

@@ -110,7 +110,7 @@ def new_run(request: Request, runs: Path) -> RunFolder:
     )
     _check(settings, target)
     Workspace(runs)
-    return create(settings, runs)
+    return create(settings, runs, target.folder)
 
 
 def _check(settings: Settings, target: Target) -> None:

@@ -15,6 +15,8 @@ from vibeserve_loop.roles import Left
 
 FULL_OVER_QUICK = 4.5
 """How much longer the full gate of a champion is expected to take than the shortest quick gate of the run."""
+MOST_ROUNDS = 30
+"""Rounds that the last page tells one by one; progress.md has them all."""
 RECENT = 8
 """Rounds of work from which the price of a further gain is worked out."""
 
@@ -117,26 +119,44 @@ def account_lines(found: Account) -> list[str]:
     lines = ["| role | rounds | min | USD | tokens |", "|-|-|-|-|-|"]
     lines += [f"| {c.role} | {c.rounds} | {c.seconds / 60:.1f} | {c.usd:.2f} | {c.tokens} |" for c in found.roles]
     each = "none yet" if found.calls_per_gain is None else f"{found.calls_per_gain:.1f} each"
+    lines += ["", *_round_lines(found.rounds)]
     return [*lines, "", f"{found.calls} sessions of agents for {found.gains} gains ({each}). {found.next_gain}"]
+
+
+def _round_lines(rounds: Sequence[Cost]) -> list[str]:
+    """The rounds that took the longest, in their order, and the others together; orders take nothing."""
+    known = [cost for cost in rounds if cost.seconds or cost.tokens or cost.usd]
+    least = sorted((cost.seconds for cost in known), reverse=True)[:MOST_ROUNDS][-1:]
+    shown = [cost for cost in known if cost.seconds >= least[0]][:MOST_ROUNDS]
+    rest = [cost for cost in known if cost not in shown]
+    if rest:
+        total = Cost(
+            role=f"{len(rest)} others (progress.md)", seconds=sum(c.seconds for c in rest),
+            usd=sum(c.usd for c in rest), tokens=sum(c.tokens for c in rest),
+        )  # fmt: skip
+        shown.append(total)
+    lines = [f"| {c.role} | {c.seconds / 60:.1f} | {c.usd:.2f} | {c.tokens} |" for c in shown]
+    return ["| round | min | USD | tokens |", "|-|-|-|-|", *lines]
 
 
 def _role(name: str, rounds: Sequence[Round]) -> Cost:
     if name == "gate":
         judged = [r for r in rounds if r.assessment]
-        return Cost(role=name, rounds=len(judged), seconds=sum(_gate_s(r) for r in judged))
+        return Cost(role=name, rounds=len(judged), seconds=sum(gate_s(r) for r in judged))
     kind = "plan" if name == "planner" else "work"
     return _sum(name, [r for r in rounds if r.task.kind == kind and r.work])
 
 
 def _sum(name: str, rounds: Sequence[Round], *, whole: bool = False) -> Cost:
-    seconds: Callable[[Round], float] = (lambda r: r.wall_s) if whole else (lambda r: r.wall_s - _gate_s(r))
+    seconds: Callable[[Round], float] = (lambda r: r.wall_s) if whole else (lambda r: r.wall_s - gate_s(r))
     return Cost(
         role=name, rounds=len(rounds), seconds=sum(seconds(r) for r in rounds), usd=lineage.dollars(rounds),
         tokens=lineage.tokens(rounds),
     )  # fmt: skip
 
 
-def _gate_s(record: Round) -> float:
+def gate_s(record: Round) -> float:
+    """Seconds of a round that its gate took: what its time leaves after the agent's."""
     if record.assessment is None:
         return 0.0
     return max(0.0, record.wall_s - (record.work.spend.seconds if record.work else 0.0))

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.errors import InfrastructureError, UsageError
 from pytest_vibeserve.library import nearest
 from pytest_vibeserve.report import write_atomically
+from pytest_vibeserve.source_tree import copy_tree, remove_tree, tree_digest
 from vibeserve_loop.ledger.history import History, check_schema
 from vibeserve_loop.ledger.orders import Orders
 from vibeserve_loop.records import Settings
@@ -65,6 +66,16 @@ class RunFolder:
     def page(self) -> Path:
         """The last page, once the run has ended."""
         return self.path / "SUMMARY.md"
+
+    @property
+    def progress(self) -> Path:
+        """A line a round for people, kept up while the run goes on."""
+        return self.path / "progress.md"
+
+    @property
+    def reference(self) -> Path:
+        """The target as it was when the run was made; of no run that an earlier version made."""
+        return self.path / "reference"
 
     @property
     def moving(self) -> Path:
@@ -154,13 +165,33 @@ def new_id(seed: int) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{random.Random(f'{seed}/{time.time_ns()}').choice(WORDS)}"
 
 
-def create(settings: Settings, runs: Path) -> RunFolder:
-    """Make the folder of a new run and write its settings."""
+def create(settings: Settings, runs: Path, target: Path | None = None) -> RunFolder:
+    """Make the folder of a new run, with what the target's folder holds, and write its settings."""
     folder = RunFolder((runs / settings.id).resolve())
     if folder.path.exists():
         raise UsageError(f"{folder.path} exists already; start again for another name")
+    if target is not None:
+        _keep(target, folder.reference)
     write_atomically(folder.path / "run.json", settings.model_dump_json(indent=1, by_alias=True) + "\n")
     return folder
+
+
+def _keep(source: Path, into: Path) -> None:
+    """Copy what a target's digest covers; where that cannot be done right nothing is left."""
+    try:
+        into.parent.mkdir(parents=True)
+        copy_tree(source, into)
+        if tree_digest(into) != tree_digest(source):
+            raise UsageError(
+                f"{source} is not what was copied from it: something writes there (are the runs in it? give --runs), "
+                "or it holds a pipe or a socket"
+            )
+    except OSError as error:
+        remove_tree(into.parent)
+        raise InfrastructureError(f"cannot copy {source} to {into}: {error}; mend that and run again") from None
+    except UsageError:
+        remove_tree(into.parent)
+        raise
 
 
 def find_run(name: str | None, runs: Path) -> RunFolder:

@@ -58,6 +58,19 @@ def test_an_account_without_a_gain_says_so() -> None:
     assert lines[-1].startswith("1 sessions of agents for 0 gains (none yet).")
 
 
+def test_the_page_tells_what_each_round_cost_and_of_many_the_longest() -> None:
+    few = account_lines(
+        account([starter(), worked(1, 1.5, usd=2.0, tokens=10), a_round(2, Task(kind="order"), wall_s=0)])
+    )
+    assert few[6:10] == ["| round | min | USD | tokens |", "|-|-|-|-|", "| round 0 starter | 1.0 | 0.00 | 0 |",
+                         "| round 1 work | 1.0 | 2.00 | 10 |"]  # fmt: skip
+    assert not any("order" in line for line in few)
+    many = [starter(), *(worked(n, 1.0, usd=1.0, tokens=5, wall_s=60.0 + n) for n in range(1, 40))]
+    lines = account_lines(account(many))[8:]
+    assert [line.split("|")[1].strip() for line in lines[:2]] == ["round 10 work", "round 11 work"]
+    assert lines[30] == "| 10 others (progress.md) | 10.8 | 9.00 | 45 |"
+
+
 def test_what_is_left_is_told_for_every_budget() -> None:
     rounds = [starter(), worked(1, 1.5, usd=2.0, tokens=300)]
     budget = Budget(max_rounds=3, max_hours=1.0, max_usd=5.0, max_tokens=1000)
