@@ -19,10 +19,11 @@ from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger import lineage
 from vibeserve_loop.ledger.lines import Lines
 from vibeserve_loop.ledger.runs import RunFolder
+from vibeserve_loop.machine.devices import Devices
 from vibeserve_loop.records import Assessment, Round
 from vibeserve_loop.workspace import Workspace
 
-ASKED, LINES = "asked.json", "regrade.jsonl"
+ASKED, LINES, LOCK = "asked.json", "regrade.jsonl", ".regrade.lock"
 
 
 class Regrade(BaseModel):
@@ -53,7 +54,8 @@ class Asked(BaseModel):
 def regrade(folder: RunFolder, target: str, depth: str, command: tuple[str, ...], *, as_json: bool) -> ExitCode:
     """Judge starter and work, each against its base; REJECTED when a candidate that had been kept is not any more.
 
-    Each line is on disk before the next is judged, and the same question goes on where it was cut off.
+    Each line is on disk before the next is judged, and the same question goes on where it was cut off.  UsageError
+    while another regrading of the run is under way.
     """
     settings, rounds = folder.settings(), folder.history().rounds
     first = lineage.starter(rounds)
@@ -65,12 +67,20 @@ def regrade(folder: RunFolder, target: str, depth: str, command: tuple[str, ...]
         target=str(suite.folder), suite=tree_of(suite.folder), depth=cast(Literal["quick", "full"], depth),
         command=gate.command, rounds=tuple(record.round for record in _stored(rounds)),
     )  # fmt: skip
-    place, devices = _place(folder, asked), devices_of(settings, suite)
-    lines, found = Lines(place / LINES, Regrade), []
-    for line in lines.read():
-        found.append(line)
+    with folder.locked("regrading", LOCK):
+        found = _judged(folder, gate, asked, devices_of(settings, suite), as_json=as_json)
+    lost = [f for f in found if f.now != "accepted" and rounds[f.round].decision.ruling == "accept"]
+    return ExitCode.REJECTED if lost else ExitCode.ACCEPTED
+
+
+def _judged(folder: RunFolder, gate: Gate, asked: Asked, devices: Devices, *, as_json: bool) -> list[Regrade]:
+    """Everything that was asked for, what was judged before a kill included, told line by line."""
+    place, rounds = _place(folder, asked), folder.history().rounds
+    lines = Lines(place / LINES, Regrade)
+    found = list(lines.read())
+    for line in found:
         _tell(line, as_json)
-    for record in _stored(rounds)[len(found) :]:
+    for record in [rounds[number] for number in asked.rounds][len(found) :]:
         with devices.lease() as device:
             case = replace(_case(folder, rounds, record, place, asked), device=device)
             found.append(_regrade(record, gate.assess(case)))
@@ -78,8 +88,7 @@ def regrade(folder: RunFolder, target: str, depth: str, command: tuple[str, ...]
         _tell(found[-1], as_json)
     if not as_json:
         sys.stdout.write(f"{lines.path} holds the whole\n")
-    lost = [f for f in found if f.now != "accepted" and rounds[f.round].decision.ruling == "accept"]
-    return ExitCode.REJECTED if lost else ExitCode.ACCEPTED
+    return found
 
 
 def _case(folder: RunFolder, rounds: tuple[Round, ...], record: Round, place: Path, asked: Asked) -> Case:

@@ -103,12 +103,13 @@ class RunFolder:
         return History(self.rounds, repair=repair)
 
     @contextlib.contextmanager
-    def locked(self, what: str = LOOP) -> Iterator[None]:
+    def locked(self, what: str = LOOP, file: str = ".lock") -> Iterator[None]:
         """Hold the run for this process; UsageError when another loop, or a gate that was asked for, is at work in it.
 
-        `what` other than a loop is not told to stop by `ctl`, nor taken for the run's loop.
+        `what` other than a loop is not told to stop by `ctl`, nor taken for the run's loop.  Another `file` holds off
+        nobody but whoever takes the same.
         """
-        handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(self.path / file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             until = time.monotonic() + LOOKING_S
             while not _taken(handle):

@@ -76,3 +76,17 @@ def test_a_run_without_a_starter_has_nothing_to_judge_again(lab: Lab) -> None:
     ended = lab.call("regrade", *lab.gate)
     assert ended.returncode == 4
     assert "has no accepted starter" in ended.stderr
+
+
+def test_a_second_regrading_at_the_same_time_is_refused(done: Lab) -> None:
+    (done.target / "slow").write_text("1")
+    process = done.start("regrade", *done.gate)
+    while process.poll() is None and not (done.latest / "regraded" / "0000" / "asked.json").is_file():
+        time.sleep(0.01)
+    second = done.call("regrade", *done.gate)
+    output, errors = process.communicate(timeout=60)
+    assert second.returncode == 4
+    assert f"another regrading (process {process.pid}) is at work in {done.latest}" in second.stderr
+    assert process.returncode == 0, errors
+    assert output.count("before, ") == len((done.latest / "regraded/0000/regrade.jsonl").read_text().splitlines())
+    assert not (done.latest / "regraded" / "0001").exists()
