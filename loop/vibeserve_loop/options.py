@@ -56,7 +56,7 @@ MASK = "********"
 SECRET = re.compile(r"key|token(?!s)|secret|password|credential|authorization", re.IGNORECASE)
 SECRET_FLAG = re.compile(rf"--?[\w-]*(?:{SECRET.pattern})[\w-]*", re.IGNORECASE)
 BEHIND_FLAG = re.compile(rf"(?<!\S)({SECRET_FLAG.pattern})(\s+)(?!-)(\S+)", re.IGNORECASE)
-HEADER = re.compile(rf"([\w.-]*(?:{SECRET.pattern})[\w.-]*:\s*)(?!//)[^'\"]+", re.IGNORECASE)
+HEADER = re.compile(rf"(authorization:\s*|[\w.-]*(?:{SECRET.pattern})[\w.-]*:\s+)[^'\"]+", re.IGNORECASE)
 BEARER = re.compile(r"\b(bearer\s+)[^\s'\"]+", re.IGNORECASE)
 IN_URL = re.compile(r"([A-Za-z][\w+.-]*://)[^\s/@]+@")
 RUNS = click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of runs.")

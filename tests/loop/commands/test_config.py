@@ -88,6 +88,7 @@ def test_secrets_are_masked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         ("base_url=http://me:pass@127.0.0.1:1/v1", f"base_url=http://{MASK}@127.0.0.1:1/v1"),
         ("curl -H 'Authorization: Bearer sk-1' http://h.invalid", f"curl -H 'Authorization: {MASK}' http://h.invalid"),
         ('curl -H "X-Api-Key: sk-1" -d 1', f'curl -H "X-Api-Key: {MASK}" -d 1'),
+        ("ray address=monkey.invalid:6379", "ray address=monkey.invalid:6379"),
         ("send bearer sk-1 there", f"send bearer {MASK} there"),
         ("deepagents model=openai:large max_tokens=5", "deepagents model=openai:large max_tokens=5"),
         ("a@b.invalid --secret --flag", "a@b.invalid --secret --flag"),
