@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from vibeserve_loop.tool_loop.meter import RUNNING
 
 MINUTES = 30.0
 """What a session may take unless its class says otherwise: `MINUTES = 90`."""
-END_S = 5.0
 LONGEST_LINE = 8 * 2**20
 LONGEST_LOG = 64 * 2**20
 ENTRY = (
@@ -36,87 +34,118 @@ ENTRY = (
 )
 
 
-def apart(choice: AgentChoice, agent: Agent) -> Agent:
-    """The agent as it is, or what does its sessions elsewhere where it is a class of the user's own."""
-    return Apart(choice.name, choice.options) if ":" in choice.name else agent
+@contextlib.contextmanager
+def apart(choice: AgentChoice, agent: Agent, folder: Path, sessions: int) -> Iterator[Agent]:
+    """The agent as it is, or what does its sessions elsewhere where it is a class of the user's own.
+
+    `folder` is the run's; processes for so many sessions at once are begun at once, for each takes a moment to start.
+    """
+    if ":" not in choice.name:
+        yield agent
+        return
+    with contextlib.closing(Apart(choice.name, choice.options, folder)) as found:
+        found.begin(sessions)
+        yield found
 
 
-@dataclass(frozen=True, slots=True)
 class Apart:
-    """Does each session of a class in a new process, with a new object of it; nothing of it is left afterwards."""
+    """Does the sessions of a class in processes of its own, each with one object that lives as long as its process.
 
-    name: str
-    options: tuple[tuple[str, str], ...] = ()
+    Sessions one after the other are one object's; what hangs or dies takes its object along.
+    """
+
+    def __init__(self, name: str, options: tuple[tuple[str, str], ...], folder: Path) -> None:
+        """Begin no process yet."""
+        self._name, self._options, self._folder = name, options, folder
+        self._idle: list[_Room] = []
+
+    def begin(self, count: int) -> None:
+        """Begin processes for so many sessions at once."""
+        self._idle += [_Room(self._folder) for _ in range(count)]
+
+    def close(self) -> None:
+        """End every process."""
+        while self._idle:
+            self._idle.pop().end()
 
     def work(self, brief: Brief, desk: Desk) -> AgentResult:
         """One session; what hangs, or ends before it is done, costs the session with what it had told to have paid."""
         began, meter = time.monotonic(), RUNNING.get()
-        minutes = float(getattr(find_class("agents", self.name), "MINUTES", MINUTES))
-        errand = Errand(self.name, self.options, brief, desk.folder, desk.sandbox, desk.readable, meter)
+        minutes = float(getattr(find_class("agents", self._name), "MINUTES", MINUTES))
+        errand = Errand(self._name, self._options, brief, desk.folder, desk.sandbox, desk.readable, meter)
+        room = self._idle.pop() if self._idle else _Room(self._folder)
         try:
-            return _carried(errand, desk, min(minutes * 60, brief.left.seconds, threading.TIMEOUT_MAX))
+            found = room.carried(errand, desk, min(minutes * 60, brief.left.seconds, threading.TIMEOUT_MAX))
         except AgentStopped as stopped:
             told = meter.told() if meter else Spend()
             cost = spent(time.monotonic() - began, told.usd, told.tokens_in, told.tokens_out)
             return given_up(desk, stopped, Session(summary="", spend=cost))
-
-
-def _carried(errand: Errand, desk: Desk, limit_s: float) -> AgentResult:
-    try:
-        words = pickle.dumps(errand)
-    except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise UsageError(
-            f"agent {errand.name} works in a process of its own, where its sandbox cannot be: {error}"
-        ) from None
-    late = threading.Event()
-    with _process(desk.folder, late, limit_s) as process:
-        found = _heard(process, words, desk)
-        if found is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(END_S)
-    if found is not None:
+        finally:
+            if room.is_free:
+                self._idle.append(room)
+            else:
+                room.end()
         return found
-    if late.is_set():
-        raise AgentStopped("hung", f"it did not end within {limit_s / 60:.3g} minutes")
-    raise AgentStopped("died", f"its process ended with {process.returncode} before it was done")
 
 
-@contextlib.contextmanager
-def _process(folder: Path, late: threading.Event, limit_s: float) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with pipes to talk through, gone with all its children at the limit, or when the block is left."""
-    lifeline, end = os.pipe()
-    with os.fdopen(end, "wb") as held:
+class _Room:
+    """A process with pipes to talk through, gone with all its children when its lifeline closes, whoever closes it."""
+
+    def __init__(self, folder: Path) -> None:
+        lifeline, end = os.pipe()
+        self._held = os.fdopen(end, "wb")
         # A loop that takes up the run finds the tether by the run's folder; the class works where the loop does.
         tether = (sys.executable, "-I", "-S", "-B", str(TETHER), "--lifeline", str(lifeline), "--grace", GRACE_S)
         there = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', os.getcwd())
-        process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [*tether, *there, sys.executable, "-P", "-c", ENTRY, json.dumps([*map(str, sys.path)])],
             cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(lifeline,), start_new_session=True,
         )  # fmt: skip
         os.close(lifeline)
+        self.is_free = True
+
+    def end(self) -> None:
+        """End the process, and wait until it is gone."""
+        self._held.close()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                assert stream is not None
+                stream.close()
+
+    def carried(self, errand: Errand, desk: Desk, limit_s: float) -> AgentResult:
+        """One session here; AgentStopped where it came to no end, after which the room is not free any more."""
+        try:
+            words = pickle.dumps(errand)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            why = f"agent {errand.name} works in a process of its own, where its sandbox cannot be: {error}"
+            raise UsageError(why) from None
+        self.is_free, late = False, threading.Event()
 
         def over() -> None:
             late.set()
-            held.close()
+            self._held.close()
 
         timer = threading.Timer(limit_s, over)
         timer.daemon = True
         timer.start()
         try:
-            with ended_too(held.close):
-                yield process
+            with ended_too(self._held.close):
+                told = _heard(self._process, words, desk)
         finally:
             timer.cancel()
-            held.close()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                with contextlib.suppress(BrokenPipeError):
-                    assert stream is not None
-                    stream.close()
+        if late.is_set():
+            raise AgentStopped("hung", f"it did not end within {limit_s / 60:.3g} minutes")
+        if told is None:
+            self._held.close()
+            code = self._process.wait()
+            raise AgentStopped("died", f"its process ended with {code} before it was done")
+        self.is_free = True
+        return _ended(told, desk)
 
 
-def _heard(process: subprocess.Popen[bytes], words: bytes, desk: Desk) -> AgentResult | None:
-    """Do what the session asks for until it is done; None when its process ended before."""
+def _heard(process: subprocess.Popen[bytes], words: bytes, desk: Desk) -> Mapping[str, Any] | None:
+    """Do what the session asks for until it is done, and what it told then; None when its process ended before."""
     assert process.stdin is not None
     assert process.stdout is not None
     logged = 0
@@ -135,7 +164,7 @@ def _heard(process: subprocess.Popen[bytes], words: bytes, desk: Desk) -> AgentR
                     raise AgentStopped("flooded", f"it logged more than {LONGEST_LOG >> 20} MiB")
                 desk.log(told["log"])
             else:
-                return _ended(told, desk)
+                return told
     except BrokenPipeError:
         return None
     return None

@@ -149,19 +149,27 @@ def opened(folder: RunFolder) -> Iterator[Search]:
             target, folder.path, launcher, settings.strict, settings.reviewer, insight=_has_time(settings),
             waits_s=ROUND_TRIP_S + queue_of(settings.executor) if settings.executor else 0.0,
         )  # fmt: skip
-        crew = Crew(
-            tuple(
-                (label, apart(choice, agent))
-                for choice, (label, agent) in zip(settings.agents, crew.agents, strict=True)
-            ),
-            apart(settings.planner, crew.planner) if settings.planner and crew.planner else None,
-        )
         workspace, devices = Workspace(folder.workspace), devices_of(settings, target)
         hands = settings.workers if settings.executor else len(devices)
         broker = Broker(gate, folder.path / "broker", Issues(folder), devices, hands, bool(settings.executor))
-        with broker.serving():
+        with broker.serving(), _separate(crew, settings, folder.path) as crew:
             parts = (workspace, gate, crew, sandbox, devices, broker)
             yield Search(Workshop(settings, folder, target, history, *parts), policy)
+
+
+@contextlib.contextmanager
+def _separate(crew: Crew, settings: Settings, folder: Path) -> Iterator[Crew]:
+    """The crew, its classes of the user's own in processes of their own."""
+    with contextlib.ExitStack() as stack:
+        pairs = zip(settings.agents, crew.agents, strict=True)
+        agents = [
+            (label, stack.enter_context(apart(choice, agent, folder, settings.workers)))
+            for choice, (label, agent) in pairs
+        ]
+        planner = crew.planner
+        if settings.planner and planner:
+            planner = stack.enter_context(apart(settings.planner, planner, folder, settings.workers))
+        yield Crew(tuple(agents), planner)
 
 
 def _has_time(settings: Settings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -153,14 +154,19 @@ def wait_for_the_rest(folder: Path, timeout_s: float = 20.0) -> None:
 
 
 def _tethers(folder: Path) -> list[int]:
-    """The processes at work in the folder that end with the loop that started them, the shortest while after it."""
+    """The processes at work in the folder that end with the other loop that started them."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             words, place = (path / "cmdline").read_bytes().split(b"\0"), (path / "cwd").resolve(strict=True)
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if place.is_relative_to(folder) and any(word.endswith(mark) for word in words for mark in BOUND):
+        if (
+            parent != os.getpid()
+            and place.is_relative_to(folder)
+            and any(word.endswith(mark) for word in words for mark in BOUND)
+        ):
             found.append(int(path.name))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from loop_lab import Lab
 
 from vibeserve_loop.cli_agents.apart import Apart
 from vibeserve_loop.desk.endings import Session
-from vibeserve_loop.machine.processes import wait_for_the_rest
 from vibeserve_loop.roles import Desk, Left
 from vibeserve_loop.sandboxes.none import NoneSandbox
 from vibeserve_loop.tool_loop.meter import metered
@@ -77,13 +77,12 @@ def test_a_session_that_hangs_is_ended_and_what_it_had_paid_is_counted(
     place.mkdir(parents=True)
     desk = Desk(place, NoneSandbox(), restore=lambda: restored.append(1), log=lines.append)
     asked = replace(brief(lab.folder), left=Left() if own else Left(seconds=4.2))
-    with metered(lab.folder):
-        found = Apart("ways:Way", (("way", "hangs"),)).work(asked, desk)
+    with metered(lab.folder), closing(Apart("ways:Way", (("way", "hangs"),), place.parent)) as agent:
+        found = agent.work(asked, desk)
     assert isinstance(found, Session)
     assert found.failed == "hung: it did not end within 0.07 minutes"
     assert (found.spend.usd, found.spend.tokens_in, restored) == (2.0, 2, [1])
     assert lines[0] == "way hangs"
-    wait_for_the_rest(lab.folder, 0.0)
 
 
 def test_whatever_becomes_of_its_process_costs_a_round_and_the_run_goes_on(lab: Lab) -> None:
@@ -103,6 +102,26 @@ def test_whatever_becomes_of_its_process_costs_a_round_and_the_run_goes_on(lab: 
     assert log == f"way works\nin {lab.folder}\n"
     assert all(json.loads(line) for line in done.stdout.splitlines())
     assert not _asleep(lab.latest)
+
+
+COUNTING = """
+from vibeserve_loop.records import AgentResult
+
+class Counting:
+    def __init__(self):
+        self.sessions = 0
+
+    def work(self, brief, desk):
+        self.sessions += 1
+        (desk.folder / "speed").write_text(str(100 * 2 ** self.sessions))
+        return AgentResult(summary=f"session {self.sessions}")
+"""
+
+
+def test_sessions_one_after_the_other_are_one_objects(lab: Lab) -> None:
+    (lab.folder / "counting.py").write_text(COUNTING)
+    assert lab.run("--agent", "counting:Counting", "--max-rounds", "3").returncode == 0
+    assert [r["work"]["summary"] for r in lab.rounds() if r["work"]] == ["session 1", "session 2", "session 3"]
 
 
 def _asleep(run: Path) -> list[str]:
