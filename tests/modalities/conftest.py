@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
 from pytest_vibeserve.reference import model_folder
 from pytest_vibeserve.target import Audit, Chat, Mix, Target, load_target
 from pytest_vibeserve.workload import Vocabulary
@@ -67,3 +69,15 @@ def speech_model(speech_target: Target) -> Path:
 @pytest.fixture(scope="session")
 def speech_vocabulary(speech_model: Path) -> Vocabulary:
     return Vocabulary(speech_model)
+
+
+@pytest.fixture
+def wire(speech_target: Target, vocabulary: Vocabulary) -> SpeechWire:
+    return SpeechWire(speech_target, vocabulary, 0)
+
+
+@pytest.fixture
+def request_(wire: SpeechWire) -> SpeechRequest:
+    found = wire.fresh(random.Random(2), 1)[0]
+    assert isinstance(found, SpeechRequest)
+    return found

@@ -48,6 +48,7 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
         ("early-final", {"stream.causal"}),
         ("ahead", {"stream.causal"}),
         ("guessed-partials", {"stream.partials"}),
+        ("first-partial-made-up", {"stream.partials"}),
         ("one-token-partials", {"stream.whole"}),
     ],
 )

@@ -7,33 +7,13 @@ import random
 from dataclasses import replace
 from email.parser import BytesParser
 
-import pytest
+from told import streamed
 
 from pytest_vibeserve.load_generator import Reply
-from pytest_vibeserve.modalities.speech.judge import causal
-from pytest_vibeserve.modalities.speech.streams import Streamed
+from pytest_vibeserve.modalities.speech.partials import causal
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
-
-
-@pytest.fixture
-def wire(speech_target: Target, vocabulary: Vocabulary) -> SpeechWire:
-    return SpeechWire(speech_target, vocabulary, 0)
-
-
-@pytest.fixture
-def request_(wire: SpeechWire) -> SpeechRequest:
-    found = wire.fresh(random.Random(2), 1)[0]
-    assert isinstance(found, SpeechRequest)
-    return found
-
-
-def streamed(request: SpeechRequest, *events: tuple[float, object], error: str = "") -> Streamed:
-    frames = int(request.clip.seconds / request.chunk_s + 1)
-    sent = tuple(request.chunk_s * (k + 1) for k in range(frames))
-    told = tuple((at_s, json.dumps(event)) for at_s, event in events)
-    return Streamed(request.id, error, 0.0, sent, sent[-1], told, sent[-1] + 1)
 
 
 def test_clips_of_every_kind_are_drawn(wire: SpeechWire) -> None:
@@ -102,3 +82,18 @@ def test_a_stream_that_breaks_the_protocol_is_a_fault(wire: SpeechWire, request_
     ):
         assert "not a transcript" in wire.streamed(request_, streamed(request_, *events)).fault
     assert wire.streamed(request_, streamed(request_, error="connection failed: x")).fault == "connection failed: x"
+
+
+def test_an_end_token_alone_is_no_first_token_where_there_are_words(
+    speech_target: Target, vocabulary: Vocabulary, request_: SpeechRequest
+) -> None:
+    wire, chunk, end = SpeechWire(speech_target, vocabulary, 0, frozenset([1])), request_.chunk_s, request_.clip.seconds
+
+    def counted(*ids: list[int]) -> list[int]:
+        *partials, final = ids
+        told = [(1.01 * chunk, {"type": "partial", "audio_s": chunk, "text": "", "token_ids": one}) for one in partials]
+        last = (end + 1, {"type": "final", "text": "", "token_ids": final})
+        return [event.tokens for event in wire.streamed(request_, streamed(request_, *told, last)).events]
+
+    assert counted([1], [40, 1], [40, 41, 1]) == [0, 2, 1]
+    assert counted([1], [1]) == [1, 0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from pytest_vibeserve.completions import Answer, Choice
+from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.canary import FAR
@@ -16,12 +16,12 @@ from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
 from pytest_vibeserve.modalities.conclusion import conclude, counted, decided, passed_over, refused_at_once
-from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.calibration import DATA, SpeechCalibration, calibrate, distance, transcripts
+from pytest_vibeserve.modalities.speech.partials import audited, causal, whole
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.spoken import spoken
 from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
@@ -30,9 +30,6 @@ from pytest_vibeserve.modalities.wire import ServedBench, asked
 from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.variants import QUANTISERS, REFERENCE, honest
-
-CLOCK_S = 0.02
-"""How much the stamps of two clocks may differ."""
 
 WORDED = {"quick": 15, "full": 60}
 PROBES = 4
@@ -160,9 +157,9 @@ class SpeechJudge:
         draws = self._bench.draws(f"{purpose} part")
         found += examined(self.auditor, answers, draws, len(answers), name)
         found.append(self._worded(answers, name))
-        partials = list(_partials(streamed)) if self._bench.target.speech.partials else []
+        partials = audited(streamed, draws) if self._bench.target.speech.partials else []
         if partials:
-            found.append(self._partial(draws.sample(partials, min(len(partials), 4 * len(streamed)))))
+            found.append(self._partial(partials))
         return found
 
     def _worded(self, answers: Sequence[Answer], name: str) -> Check:
@@ -228,43 +225,6 @@ class SpeechJudge:
         order = [index for pair in range(count) for index in draws.sample([pair, pair + count], 2)]
         second = dict(zip(order, asked(self._bench, self._wire, [drawn[index] for index in order]), strict=True))
         return [Pair(_seconds(second[i + count]), _seconds(second[i]), second[i]) for i in range(count)]
-
-
-def causal(answers: Sequence[StreamAnswer]) -> Check:
-    """Nothing is said before its audio: no final transcript before the end, no partial of more than was sent."""
-    early: list[str] = []
-    for answer in answers:
-        if answer.done_s < answer.finalised_s - CLOCK_S:
-            early.append("a final transcript before all of its audio had been sent")
-        ahead = [p for p in answer.partials if p.audio_s > p.sent_audio_s + CLOCK_S]
-        early += [
-            f"a transcript of {p.audio_s:.2f} s of audio when {p.sent_audio_s:.2f} s had been sent" for p in ahead
-        ]
-    return counted("stream.causal", early, len(answers), "streams said nothing before its audio")
-
-
-def whole(answers: Sequence[StreamAnswer], end_ids: frozenset[int]) -> Check:
-    """Every partial transcript is all that the model says of its audio: it ends by itself, or is max_tokens long."""
-    short = [
-        f"{len(partial.ids)} tokens of {partial.audio_s:.2f} s of audio where max_tokens is {answer.request.max_tokens}"
-        for answer in answers
-        for partial in answer.partials
-        if partial.ids and partial.ids[-1] not in end_ids and len(partial.ids) < answer.request.max_tokens
-    ]
-    return counted("stream.whole", short, len(answers), "streams gave whole transcripts")
-
-
-def _partials(answers: Sequence[StreamAnswer]) -> Iterator[Answer]:
-    """Every partial transcript as an answer of its own, to the audio that it says it is of."""
-    for answer in answers:
-        request = answer.request
-        assert isinstance(request, SpeechRequest)
-        for partial in answer.partials:
-            if partial.ids and partial.audio_s > 0:
-                clip = request.clip.until(partial.audio_s)
-                prompt = Conditioned(request.prompt_ids, clip)
-                cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
-                yield Answer(cut, 101, "", (Choice(0, partial.ids, partial.text, "length"),))
 
 
 def _seconds(answer: Answer) -> float:

@@ -19,14 +19,15 @@ the transcript of the first `audio_s` seconds, and once, at the end,
     {"type": "final", "audio_s": 3.2, "text": "...", "token_ids": [...], "finish_reason": "stop"}
 
 the transcript of all of it, and closes.  Every transcript is whole: it ends with an end token or is max_tokens long.
-The first token of a stream is the first token of the first transcript that is of its whole first frame.
+The first token of a stream is the first token of the first transcript that is of its whole first frame.  An end token
+alone is none, unless the final transcript is no more than that.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.audio import Clip
 from pytest_vibeserve.modalities.speech.streams import Stream, Streamed
-from pytest_vibeserve.model_files import setting
+from pytest_vibeserve.model_files import end_ids, setting
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
@@ -96,15 +97,17 @@ class StreamAnswer(Answer):
 class SpeechWire:
     """Clips of one target on the wire."""
 
-    def __init__(self, target: Target, vocabulary: Vocabulary, start_id: int) -> None:
-        """`start_id` is the decoder's first input."""
-        self.target, self.vocabulary, self._start = target, vocabulary, start_id
+    def __init__(
+        self, target: Target, vocabulary: Vocabulary, start_id: int, ends: frozenset[int] = frozenset()
+    ) -> None:
+        """`start_id` is the decoder's first input, `ends` are the ids that end a transcript."""
+        self.target, self.vocabulary, self._start, self._ends = target, vocabulary, start_id, ends
 
     @classmethod
     def of(cls, target: Target, vocabulary: Vocabulary, model: Path) -> SpeechWire:
         """The wire of a target whose model lies in a folder."""
         start = setting(model, "decoder_start_token_id")
-        return cls(target, vocabulary, 0 if start is None else int(start))
+        return cls(target, vocabulary, 0 if start is None else int(start), end_ids(model))
 
     def fresh(self, draws: random.Random, count: int) -> list[Request]:
         """Fresh clips: as drawn, spliced of two others, shifted, padded and noisy."""
@@ -200,7 +203,7 @@ class SpeechWire:
             return replace(blank, fault=f"not a transcript ({type(fault).__name__}: {fault})")
         return replace(
             blank, choices=(choice,), prompt_ids=request.prompt_ids, partials=tuple(partials), done_s=at_s,
-            events=tuple(_events([p for p in partials if p.audio_s > FIRST_SHARE * first_s], at_s, choice)),
+            events=tuple(self._events([p for p in partials if p.audio_s > FIRST_SHARE * first_s], at_s, choice)),
         )  # fmt: skip
 
     def _choice(self, said: dict[str, Any]) -> Choice:
@@ -223,6 +226,18 @@ class SpeechWire:
     def _tokens(self, text: str) -> tuple[int, ...]:
         return tuple(self.vocabulary.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def _events(self, partials: Sequence[Partial], final_s: float, choice: Choice) -> Iterator[Event]:
+        """The growth of the transcript, for the metrics: each event carries the tokens that it has more than the last.
+
+        A server may guess an end at once, so nothing but an end counts only where that is all that is ever said.
+        """
+        longest, speaks = 0, not self._ends.issuperset(choice.ids)
+        told = [*((p.at_s, p.ids, p.text) for p in partials), (final_s, choice.ids, choice.text)]
+        for at_s, ids, text in told:
+            count = 0 if speaks and self._ends.issuperset(ids) else len(ids)
+            yield Event(at_s, 0, max(0, count - longest), text)
+            longest = max(longest, count)
+
 
 def form(fields: dict[str, str], wav: bytes) -> bytes:
     """A multipart form of fields and a WAV file."""
@@ -232,15 +247,3 @@ def form(fields: dict[str, str], wav: bytes) -> bytes:
     )
     file = f"--{BOUNDARY}\r\n{FILE_HEAD}\r\n\r\n"
     return head.encode() + file.encode() + wav + f"\r\n--{BOUNDARY}--\r\n".encode()
-
-
-def _events(partials: Sequence[Partial], final_s: float, choice: Choice) -> list[Event]:
-    """The growth of the transcript, for the metrics: each event carries the tokens that it has more than the last."""
-    found, longest = [], 0
-    for at_s, count, text in [
-        *((p.at_s, len(p.ids), p.text) for p in partials),
-        (final_s, len(choice.ids), choice.text),
-    ]:
-        found.append(Event(at_s, 0, max(0, count - longest), text))
-        longest = max(longest, count)
-    return found
