@@ -49,6 +49,9 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
         ("ahead", {"stream.causal"}),
         ("guessed-partials", {"stream.partials"}),
         ("first-partial-made-up", {"stream.partials"}),
+        ("other-words-shown", {"stream.text"}),
+        ("partials-without-ids", {"stream.token-ids"}),
+        ("no-ids-and-partials-made-up", {"stream.partials.wer", "stream.partials.retokenised"}),
         ("one-token-partials", {"stream.whole"}),
     ],
 )

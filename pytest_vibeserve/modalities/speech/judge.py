@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.canary import FAR
-from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, settled
+from pytest_vibeserve.judge.examination import FIRST_LOOK, settled
 from pytest_vibeserve.judge.repeats import Pair
 from pytest_vibeserve.judge.repeats import check as repeated
 from pytest_vibeserve.load_generator import Exchange
@@ -20,18 +19,16 @@ from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
-from pytest_vibeserve.modalities.speech.calibration import DATA, SpeechCalibration, calibrate, distance, transcripts
-from pytest_vibeserve.modalities.speech.partials import audited, causal, whole
+from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance
+from pytest_vibeserve.modalities.speech.ear import Ear
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.spoken import spoken
-from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, StreamAnswer, form
-from pytest_vibeserve.modalities.speech.words import excess
+from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, form
 from pytest_vibeserve.modalities.wire import ServedBench, asked
 from pytest_vibeserve.model_files import end_ids
 from pytest_vibeserve.report import Check
-from pytest_vibeserve.variants import QUANTISERS, REFERENCE, honest
+from pytest_vibeserve.variants import QUANTISERS
 
-WORDED = {"quick": 15, "full": 60}
 PROBES = 4
 PAIRS = {"quick": 6, "full": 24}
 FEWEST_STREAMS = 4
@@ -62,20 +59,20 @@ class SpeechJudge:
         return Auditor(self.reference, self.calibration.tokens, forbidden, self._bench.depth)
 
     @cached_property
-    def end_ids(self) -> frozenset[int]:
-        """The ids that end a transcript."""
-        return end_ids(self._model)
+    def ear(self) -> Ear:
+        """What transcripts are held against."""
+        return self._ear(self.reference, self.auditor)
 
     def audit(self) -> None:
         """Transcripts of clips and of streams, alone and under load, are the model's own of their own audio."""
         sizes = self._bench.target.audit
         count = sizes.quick if self._bench.depth == "quick" else sizes.full
         heard = asked(self._bench, self._wire, self._drawn(FIRST_LOOK, "audit/first"), FIRST_LOOK)
-        refused_at_once(self._bench, self._own(self.auditor, heard, "audit"))
+        refused_at_once(self._bench, self.ear.own(heard, "audit"))
 
         def stage(number: int) -> list[Check]:
             heard.extend(self._asked(len(heard) if number else count - len(heard), f"audit/{number}"))
-            return self._judged(heard, f"audit/{number}", "audit")
+            return self.ear.judged(heard, self._bench.draws(f"audit/{number} part"), "audit")
 
         decided(self._bench, stage)
 
@@ -97,7 +94,7 @@ class SpeechJudge:
         faults = [fault for fault in wrong if fault]
         answers = asked(self._bench, self._wire, self._drawn(4, "interface after"))
         found = [counted("interface.errors", faults, len(bad), "bad requests were refused")]
-        conclude(self._bench, [*found, *self._own(self.auditor, answers, "interface")])
+        conclude(self._bench, [*found, *self.ear.own(answers, "interface")])
 
     def repeats(self) -> None:
         """A clip that comes again is transcribed again, unless the target allows stored answers; tried twice."""
@@ -112,7 +109,7 @@ class SpeechJudge:
     def sessions(self) -> None:
         """Clients that leave in the middle change nobody's transcript, and their own clips can be sent again."""
         answers = deserted(self._bench, self._wire, self._bench.draws("sessions"))
-        conclude(self._bench, self._own(self.auditor, answers, "sessions"))
+        conclude(self._bench, self.ear.own(answers, "sessions"))
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server hears as the copy does."""
@@ -129,9 +126,10 @@ class SpeechJudge:
 
         with perturbed(self._model, draws, far) as folder, self._bench.relaunched(folder) as bench:
             own = self.auditor
-            copy = Auditor(SpeechReference(folder, target), own.calibration, own.forbidden, own.depth)
+            reference = SpeechReference(folder, target)
+            copy = self._ear(reference, Auditor(reference, own.calibration, own.forbidden, own.depth))
             answers = asked(bench, self._wire, self._wire.fresh(draws, 4 * PROBES), target.limits.concurrency)
-            conclude(self._bench, self._own(copy, answers, "canary"))
+            conclude(self._bench, copy.own(answers, "canary"))
 
     def sampled(self) -> None:
         """Nothing is sampled: transcripts are greedy."""
@@ -139,58 +137,10 @@ class SpeechJudge:
 
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit transcripts that were measured."""
-        return conclude(self._bench, settled(self._judged(answers, "examine", "load")))
+        return conclude(self._bench, settled(self.ear.judged(answers, self._bench.draws("examine part"), "load")))
 
-    def _own(self, auditor: Auditor, answers: Sequence[Answer], name: str) -> list[Check]:
-        """Whether the answers agree with themselves, and whether each is the model's own."""
-        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, name)
-        evidence = [item for item in auditor.gathered(answers, noise=False) if not item.choice.retokenised]
-        return [*found, *([auditor.single(evidence, name)] if evidence else [])]
-
-    def _judged(self, answers: Sequence[Answer], purpose: str, name: str) -> list[Check]:
-        found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, name)
-        streamed = [a for a in answers if isinstance(a, StreamAnswer) and not a.fault]
-        if streamed:
-            found += [causal(streamed), whole(streamed, self.end_ids)]
-        if any(check.result == "fail" for check in found):
-            return found
-        draws = self._bench.draws(f"{purpose} part")
-        found += examined(self.auditor, answers, draws, len(answers), name)
-        found.append(self._worded(answers, name))
-        partials = audited(streamed, draws) if self._bench.target.speech.partials else []
-        if partials:
-            found.append(self._partial(partials))
-        return found
-
-    def _worded(self, answers: Sequence[Answer], name: str) -> Check:
-        """Word errors against the reference's own transcripts are no more than honest computation makes."""
-        limit = self.calibration.excess
-        if limit is None:
-            words = f"words of this audio do not tell honest from forbidden computation; {DATA} gives it speech"
-            return Check(name=f"{name}.wer", result="skip", detail=words)
-        most = max(WORDED[self._bench.depth], len(answers) // 2)
-        spoken = [answer for answer in answers if isinstance(answer.request, SpeechRequest)][:most]
-        requests = [answer.request for answer in spoken if isinstance(answer.request, SpeechRequest)]
-        truths = transcripts(self.reference, self._wire, requests, REFERENCE)
-        floor = [transcripts(self.reference, self._wire, requests, variant) for variant in honest(self.reference.dtype)]
-        texts = [answer.choices[0].text for answer in spoken]
-        found = excess(truths, texts, floor)
-        said = found.said(limit)
-        if said == "undecided" and self._bench.depth == "quick" and found.point < limit:
-            said = "pass"
-        worst = max(range(len(texts)), key=lambda index: texts[index] != truths[index])
-        return Check(
-            name=f"{name}.wer", result="inconclusive" if said == "undecided" else said, statistic=found.point,
-            threshold=limit, unit="WER",
-            detail=f"word errors of {len(texts)} transcripts above those of honest computation: {found.point:.3f} "
-            f"[{found.low:.3f}, {found.high:.3f}]",
-            example=f"{texts[worst][:60]!r} where the model says {truths[worst][:60]!r}" if said == "fail" else "",
-        )  # fmt: skip
-
-    def _partial(self, partials: Sequence[Answer]) -> Check:
-        evidence = self.auditor.gathered(partials, noise=False)
-        check = self.auditor.single(evidence, "stream.partials")
-        return check.model_copy(update={"name": "stream.partials"})
+    def _ear(self, reference: SpeechReference, auditor: Auditor) -> Ear:
+        return Ear(self._wire, reference, auditor, self.calibration.excess, end_ids(self._model))
 
     def _asked(self, count: int, purpose: str) -> list[Answer]:
         """Fresh clips, an eighth alone, and where the target streams a third of them in real time."""

@@ -1,4 +1,4 @@
-"""Partial transcripts: said in time, whole, and drawn for the audit so that no stream's first one escapes it."""
+"""Partial transcripts: said in time, whole, at one with their ids, and drawn for the audit, every first one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pytest_vibeserve.completions import Answer, Choice
+from pytest_vibeserve.judge.agreement import breaches
 from pytest_vibeserve.modalities.conclusion import counted
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.speech.audio import Clip
 from pytest_vibeserve.modalities.speech.wire import Partial, SpeechRequest, StreamAnswer
 from pytest_vibeserve.report import Check
+from pytest_vibeserve.workload import Vocabulary
 
 CLOCK_S = 0.02
 """How much the stamps of two clocks may differ."""
+
+LENGTH = ("max-tokens", "end-token")
+"""Breaches of a transcript that is not whole."""
 
 LATER = 3
 """Partial transcripts of a stream that are audited beside the one that its first token counts from."""
@@ -33,48 +38,64 @@ def causal(answers: Sequence[StreamAnswer]) -> Check:
     return counted("stream.causal", early, len(answers), "streams said nothing before its audio")
 
 
-def whole(answers: Sequence[StreamAnswer], end_ids: frozenset[int]) -> Check:
-    """Every partial transcript is all that the model says of its audio: it ends by itself, or is max_tokens long."""
-    short = [
-        f"{len(partial.ids)} tokens of {partial.audio_s:.2f} s of audio where max_tokens is {answer.request.max_tokens}"
-        for answer in answers
-        for partial in answer.partials
-        if partial.ids and partial.ids[-1] not in end_ids and len(partial.ids) < answer.request.max_tokens
+def agreeing(answers: Sequence[StreamAnswer], vocabulary: Vocabulary, end_ids: frozenset[int]) -> list[Check]:
+    """Every partial transcript is whole and its text is what its ids say; ids come with all transcripts or with none.
+
+    A whole one ends by itself, or is max_tokens long.
+    """
+    found: dict[str, list[str]] = {"whole": [], "text": []}
+    for answer in answers:
+        for partial in _distinct(answer, answer.partials).values():
+            for breach in breaches(alone(answer, partial, end_ids), vocabulary, end_ids):
+                name = "whole" if breach.name in LENGTH else "text"
+                found[name].append(f"a transcript of {partial.audio_s:.2f} s of audio: {breach.message}")
+    return [
+        counted("stream.whole", found["whole"], len(answers), "streams gave whole transcripts"),
+        counted("stream.text", found["text"], len(answers), "streams gave transcripts that say what their ids say"),
+        _with_ids(answers),
     ]
-    return counted("stream.whole", short, len(answers), "streams gave whole transcripts")
 
 
-def audited(answers: Sequence[StreamAnswer], draws: random.Random) -> list[Answer]:
+def _with_ids(answers: Sequence[StreamAnswer]) -> Check:
+    given = [("a final transcript", choice.retokenised) for answer in answers for choice in answer.choices]
+    given += [(f"a transcript of {p.audio_s:.2f} s of audio", p.retokenised) for a in answers for p in a.partials]
+    bare = [f"{what} has no token_ids, which others have" for what, retokenised in given if retokenised]
+    broken = bare if len(bare) < len(given) else []
+    return counted("stream.token-ids", broken, len(answers), "streams gave token_ids with every transcript or none")
+
+
+def audited(answers: Sequence[StreamAnswer], end_ids: frozenset[int], draws: random.Random) -> list[Answer]:
     """Of every stream the first transcript, the one that its first token counts from, and a few others, none twice.
 
     Each is an answer of its own, to the audio that it says it is of.
     """
-    return [_alone(answer, partial) for answer in answers for partial in _drawn(answer, draws)]
+    return [alone(answer, partial, end_ids) for answer in answers for partial in _drawn(answer, draws)]
+
+
+def alone(answer: StreamAnswer, partial: Partial, end_ids: frozenset[int]) -> Answer:
+    """A partial transcript as a whole answer to the audio that it says it is of."""
+    request, clip = answer.request, _heard(answer, partial)
+    assert isinstance(request, SpeechRequest)
+    prompt = Conditioned(request.prompt_ids, clip)
+    cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
+    reason = "stop" if end_ids.intersection(partial.ids[-1:]) else "length"
+    choice = Choice(0, partial.ids, partial.text, reason, retokenised=partial.retokenised)
+    return Answer(cut, 101, "", (choice,), prompt_ids=prompt)
 
 
 def _drawn(answer: StreamAnswer, draws: random.Random) -> Iterator[Partial]:
     firsts_s = {event.at_s for event in (*answer.events[:1], *[one for one in answer.events if one.tokens][:1])}
-    said = [partial for partial in answer.partials if partial.ids and partial.audio_s > 0]
-    first = {_key(answer, partial): partial for partial in said if partial.at_s in firsts_s}
-    later = {_key(answer, partial): partial for partial in said}
-    rest = [partial for key, partial in later.items() if key not in first]
+    first = _distinct(answer, [partial for partial in answer.partials if partial.at_s in firsts_s])
+    rest = [partial for key, partial in _distinct(answer, answer.partials).items() if key not in first]
     yield from first.values()
     yield from draws.sample(rest, min(LATER, len(rest)))
 
 
-def _key(answer: StreamAnswer, partial: Partial) -> tuple[object, ...]:
-    """What makes one transcript the same as another, however often it is sent."""
-    return len(_heard(answer, partial).samples), partial.ids
+def _distinct(answer: StreamAnswer, partials: Sequence[Partial]) -> dict[object, Partial]:
+    """Transcripts by what makes one the same as another, however often it is sent."""
+    return {(len(_heard(answer, p).samples), p.ids, p.text): p for p in partials}
 
 
 def _heard(answer: StreamAnswer, partial: Partial) -> Clip:
     assert isinstance(answer.request, SpeechRequest)
     return answer.request.clip.until(partial.audio_s)
-
-
-def _alone(answer: StreamAnswer, partial: Partial) -> Answer:
-    request, clip = answer.request, _heard(answer, partial)
-    assert isinstance(request, SpeechRequest)
-    prompt = Conditioned(request.prompt_ids, clip)
-    cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
-    return Answer(cut, 101, "", (Choice(0, partial.ids, partial.text, "length"),))

@@ -64,13 +64,17 @@ class SpeechRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A transcript in mid-stream: when it came, of how much audio it says it is, and how much had been sent by then."""
+    """A transcript in mid-stream: when it came, of how much audio it says it is, and how much had been sent by then.
+
+    Where the server gave no ids they are those of its text, `retokenised`.
+    """
 
     at_s: float
     audio_s: float
     sent_audio_s: float
     ids: tuple[int, ...]
     text: str
+    retokenised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +216,11 @@ class SpeechWire:
         return Choice(0, ids, text, str(said.get("finish_reason") or "stop"), retokenised=given is None)
 
     def _partial(self, at_s: float, said: dict[str, Any], found: Streamed, request: SpeechRequest) -> Partial:
-        ids = self._checked(said.get("token_ids") or ())
+        choice = self._choice(said)
         sent = sum(sent_s <= at_s for sent_s in found.sent_s) * request.chunk_s
         audio_s = float(said["audio_s"])
-        return Partial(at_s, audio_s, min(sent, request.clip.seconds), ids, str(said["text"]))
+        sent_s = min(sent, request.clip.seconds)
+        return Partial(at_s, audio_s, sent_s, choice.ids, choice.text, choice.retokenised)
 
     def _checked(self, given: Sequence[Any]) -> tuple[int, ...]:
         strange = [one for one in given if type(one) is not int or not 0 <= one < self.vocabulary.size]
@@ -230,9 +235,11 @@ class SpeechWire:
         """The growth of the transcript, for the metrics: each event carries the tokens that it has more than the last.
 
         A server may guess an end at once, so nothing but an end counts only where that is all that is ever said.
+        Partial transcripts without ids carry no token that anybody could check.
         """
         longest, speaks = 0, not self._ends.issuperset(choice.ids)
-        told = [*((p.at_s, p.ids, p.text) for p in partials), (final_s, choice.ids, choice.text)]
+        told = [(p.at_s, () if p.retokenised else p.ids, p.text) for p in partials]
+        told.append((final_s, choice.ids, choice.text))
         for at_s, ids, text in told:
             count = 0 if speaks and self._ends.issuperset(ids) else len(ids)
             yield Event(at_s, 0, max(0, count - longest), text)
