@@ -52,6 +52,7 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
         ("other-words-shown", {"stream.text"}),
         ("partials-without-ids", {"stream.token-ids"}),
         ("no-ids-and-partials-made-up", {"stream.partials.wer", "stream.partials.retokenised"}),
+        ("partials-of-a-sliver", {"audit.answered"}),
         ("one-token-partials", {"stream.whole"}),
     ],
 )

@@ -7,11 +7,12 @@ import random
 from dataclasses import replace
 from email.parser import BytesParser
 
+import pytest
 from told import streamed
 
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.speech.partials import causal
-from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
+from pytest_vibeserve.modalities.speech.wire import SHORTEST_S, SpeechRequest, SpeechWire
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
 
@@ -82,6 +83,25 @@ def test_a_stream_that_breaks_the_protocol_is_a_fault(wire: SpeechWire, request_
     ):
         assert "not a transcript" in wire.streamed(request_, streamed(request_, *events)).fault
     assert wire.streamed(request_, streamed(request_, error="connection failed: x")).fault == "connection failed: x"
+
+
+@pytest.mark.parametrize("audio_s", [0, -1.0, 0.001, 0.0199, 1e999, "nan", "0.5", True, None, [0.5]])
+def test_a_partial_transcript_of_no_audio_is_a_fault(
+    wire: SpeechWire, request_: SpeechRequest, audio_s: object
+) -> None:
+    said = json.dumps({"type": "partial", "audio_s": audio_s, "text": "a", "token_ids": [40]}).replace(
+        "Infinity", "1e999"
+    )
+    final = {"type": "final", "text": "", "token_ids": [1]}
+    told = streamed(request_, (0.5, 0), (request_.clip.seconds + 1, final))
+    found = wire.streamed(request_, replace(told, events=((0.5, said), *told.events[1:])))
+    assert "not a transcript" in found.fault
+
+
+def test_the_shortest_partial_transcript_is_of_a_frame_of_the_model(wire: SpeechWire, request_: SpeechRequest) -> None:
+    partial, final = {"type": "partial", "audio_s": SHORTEST_S, "text": ""}, {"type": "final", "text": ""}
+    found = wire.streamed(request_, streamed(request_, (0.5, partial), (request_.clip.seconds + 1, final)))
+    assert (found.fault, found.partials[0].audio_s) == ("", SHORTEST_S)
 
 
 def test_an_end_token_alone_is_no_first_token_where_there_are_words(

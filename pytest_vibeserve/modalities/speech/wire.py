@@ -14,7 +14,7 @@ then sends PCM frames (16 bit, little endian, mono) as binary messages, as fast 
 
     {"type": "partial", "audio_s": 1.5, "text": "...", "token_ids": [...]}
 
-the transcript of the first `audio_s` seconds, and once, at the end,
+the transcript of the first `audio_s` seconds, a fiftieth of one at least, and once, at the end,
 
     {"type": "final", "audio_s": 3.2, "text": "...", "token_ids": [...], "finish_reason": "stop"}
 
@@ -48,6 +48,9 @@ from pytest_vibeserve.workload import Request, Vocabulary, Workload
 PATH = "/v1/audio/transcriptions"
 FIRST_SHARE = 0.9
 """Share of its first frame that a stream's first transcript must be of: models read whole frames of their own."""
+
+SHORTEST_S = 0.02
+"""What a partial transcript must be of at least: a frame of a speech model, below which none can say anything."""
 
 BOUNDARY = "----form-7MA4YWxkTrZu0gW"
 SILENCE = Clip(np.zeros(0, dtype=np.int16), 16_000)
@@ -218,7 +221,9 @@ class SpeechWire:
     def _partial(self, at_s: float, said: dict[str, Any], found: Streamed, request: SpeechRequest) -> Partial:
         choice = self._choice(said)
         sent = sum(sent_s <= at_s for sent_s in found.sent_s) * request.chunk_s
-        audio_s = float(said["audio_s"])
+        audio_s = said["audio_s"]
+        if type(audio_s) not in (int, float) or not SHORTEST_S <= audio_s < math.inf:
+            raise ValueError(f"a partial transcript of {audio_s!r} seconds of audio, not of {SHORTEST_S} or more")
         sent_s = min(sent, request.clip.seconds)
         return Partial(at_s, audio_s, sent_s, choice.ids, choice.text, choice.retokenised)
 
