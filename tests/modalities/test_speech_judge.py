@@ -53,6 +53,7 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
         ("partials-without-ids", {"stream.token-ids"}),
         ("no-ids-and-partials-made-up", {"stream.partials.wer", "stream.partials.retokenised"}),
         ("partials-of-a-sliver", {"audit.answered"}),
+        ("no-ids-and-streams-made-up", {"audit.wer"}),
         ("one-token-partials", {"stream.whole"}),
     ],
 )

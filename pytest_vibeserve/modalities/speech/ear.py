@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.agreement import agreement_checks
@@ -44,7 +45,7 @@ class Ear:
         if any(check.result == "fail" for check in found):
             return found
         found += examined(self.auditor, answers, draws, len(answers), name)
-        return [*found, self.worded(answers, name), *self.partials(answers, draws)]
+        return [*found, self.worded(answers, draws, name), *self.partials(answers, draws)]
 
     def agreeing(self, answers: Sequence[Answer], name: str) -> list[Check]:
         """Whether the answers, and the partial transcripts of streams, agree with themselves and with the clock."""
@@ -63,16 +64,19 @@ class Ear:
         own = [item for item in evidence if not item.choice.retokenised]
         if own:
             return [self.auditor.single(own, PARTIALS).model_copy(update={"name": PARTIALS})]
-        return [self.auditor.retokenised(evidence, PARTIALS), self.worded(drawn, PARTIALS)] if drawn else []
+        return [self.auditor.retokenised(evidence, PARTIALS), self.worded(drawn, draws, PARTIALS)] if drawn else []
 
-    def worded(self, answers: Sequence[Answer], name: str) -> Check:
-        """Word errors against the reference's own transcripts are no more than honest computation makes."""
+    def worded(self, answers: Sequence[Answer], draws: random.Random, name: str) -> Check:
+        """Word errors against the reference's own transcripts are no more than honest computation makes.
+
+        Of clips and of streams as many are drawn, and of whichever are more the rest.
+        """
         limit = self.most
         if limit is None:
             words = f"words of this audio do not tell honest from forbidden computation; {DATA} gives it speech"
             return Check(name=f"{name}.wer", result="skip", detail=words)
         most = max(WORDED[self.auditor.depth], len(answers) // 2)
-        spoken = [answer for answer in answers if isinstance(answer.request, SpeechRequest)][:most]
+        spoken = mixed([answer for answer in answers if isinstance(answer.request, SpeechRequest)], draws)[:most]
         requests = [answer.request for answer in spoken if isinstance(answer.request, SpeechRequest)]
         truths = transcripts(self.reference, self.wire, requests, REFERENCE)
         floor = [transcripts(self.reference, self.wire, requests, variant) for variant in honest(self.reference.dtype)]
@@ -93,3 +97,10 @@ class Ear:
 
 def _streamed(answers: Sequence[Answer]) -> list[StreamAnswer]:
     return [answer for answer in answers if isinstance(answer, StreamAnswer) and not answer.fault]
+
+
+def mixed(answers: Sequence[Answer], draws: random.Random) -> list[Answer]:
+    """Clips and streams in turn, in random order, as long as there are both."""
+    kinds = [[answer for answer in answers if isinstance(answer, StreamAnswer) == kind] for kind in (True, False)]
+    turns = zip_longest(*(draws.sample(kind, len(kind)) for kind in kinds))
+    return [answer for turn in turns for answer in turn if answer is not None]

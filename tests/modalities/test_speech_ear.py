@@ -1,0 +1,33 @@
+"""What transcripts are held against the model by: whose words are compared, and that something is."""
+
+from __future__ import annotations
+
+import random
+
+from told import streamed
+
+from pytest_vibeserve.completions import Answer, Choice
+from pytest_vibeserve.modalities.speech.ear import mixed
+from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
+
+
+def said(wire: SpeechWire, request: SpeechRequest, text: str) -> tuple[Answer, Answer]:
+    """The same words as the answer to a whole clip, and at the end of a stream."""
+    choice = Choice(0, (), text, "stop", retokenised=True)
+    stream = streamed(request, (request.clip.seconds + 1, {"type": "final", "text": text}))
+    return Answer(request, 200, "", (choice,)), wire.streamed(request, stream)
+
+
+def test_words_of_streams_are_compared_as_often_as_those_of_clips(wire: SpeechWire, request_: SpeechRequest) -> None:
+    whole, stream = said(wire, request_, "a")
+    answers = [*[whole] * 40, *[stream] * 8]
+    chosen = mixed(answers, random.Random(0))
+    assert [answer.is_streamed for answer in chosen[:16]] == [True, False] * 8
+    assert len(chosen) == len(answers)
+    assert [answer.is_streamed for answer in mixed([whole] * 3, random.Random(0))] == [False] * 3
+
+
+def test_whose_words_are_compared_is_drawn(wire: SpeechWire, request_: SpeechRequest) -> None:
+    answers = [part for index in range(20) for part in said(wire, request_, str(index))]
+    orders = {tuple(answer.choices[0].text for answer in mixed(answers, random.Random(seed))) for seed in range(3)}
+    assert len(orders) == 3
