@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 from told import streamed
 
 from pytest_vibeserve.completions import Answer, Choice
-from pytest_vibeserve.modalities.speech.ear import mixed
+from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.calibration import Calibration
+from pytest_vibeserve.modalities.speech.ear import Ear, mixed
+from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
+from pytest_vibeserve.target import Target
 
 
 def said(wire: SpeechWire, request: SpeechRequest, text: str) -> tuple[Answer, Answer]:
@@ -31,3 +36,15 @@ def test_whose_words_are_compared_is_drawn(wire: SpeechWire, request_: SpeechReq
     answers = [part for index in range(20) for part in said(wire, request_, str(index))]
     orders = {tuple(answer.choices[0].text for answer in mixed(answers, random.Random(seed))) for seed in range(3)}
     assert len(orders) == 3
+
+
+def test_answers_of_which_nothing_can_be_compared_are_no_acceptance(
+    speech_model: Path, speech_target: Target, wire: SpeechWire, request_: SpeechRequest
+) -> None:
+    reference = SpeechReference(speech_model, speech_target)
+    calibration = Calibration(sigma=0.1, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
+    ear = Ear(wire, reference, Auditor(reference, calibration, (), "quick"), None, frozenset([1]))
+    answers = [part for _ in range(4) for part in said(wire, request_, "")]
+    for checks in (ear.own(answers, random.Random(0), "x"), ear.judged(answers, random.Random(0), "x")):
+        assert {check.name for check in checks if check.result == "inconclusive"} == {"x.compared"}
+        assert not [check for check in checks if check.result == "fail"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from wired import judged, refused_by
 
+from pytest_vibeserve.modalities import judge_of
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
 
@@ -33,8 +34,20 @@ def test_an_honest_server_without_ids_is_judged_by_its_words(
 ) -> None:
     with judged(SERVER, speech_model, "without-ids", speech_target, speech_vocabulary) as (bench, judge):
         judge.audit()
-    assert {"audit.wer", "audit.retokenised"} <= {check.name for check in bench.checks}
-    assert not bench.failed()
+        judge.interface()
+        judge.sessions()
+    names = {check.name for check in bench.checks}
+    assert {"audit.wer", "audit.retokenised", "interface.wer", "sessions.wer", "stream.partials.wer"} <= names
+    assert {check.result for check in bench.checks} == {"pass"}
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_without_ids_the_words_of_a_relaunched_server_tell_whose_weights_it_has(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, keeps: bool
+) -> None:
+    with judged(SERVER, speech_model, "without-ids", speech_target, speech_vocabulary) as (bench, _):
+        bench.depth, bench.keeps = "full", speech_model if keeps else None
+        assert refused_by(bench, judge_of(bench, speech_model).canary) == ({"canary.wer"} if keeps else set())
 
 
 @pytest.mark.parametrize(

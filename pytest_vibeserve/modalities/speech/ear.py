@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.judge.agreement import agreement_checks
 from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.evidence import Evidence
 from pytest_vibeserve.judge.examination import examined
 from pytest_vibeserve.modalities.speech.calibration import DATA, transcripts
 from pytest_vibeserve.modalities.speech.partials import agreeing, audited, causal
@@ -33,19 +34,23 @@ class Ear:
     most: float | None
     end_ids: frozenset[int]
 
-    def own(self, answers: Sequence[Answer], name: str) -> list[Check]:
-        """Whether the answers agree with themselves, and whether each is the model's own."""
+    def own(self, answers: Sequence[Answer], draws: random.Random, name: str) -> list[Check]:
+        """Whether the answers agree with themselves, and whether each is the model's own: by ids, else by words."""
         found = self.agreeing(answers, name)
-        evidence = [item for item in self.auditor.gathered(answers, noise=False) if not item.choice.retokenised]
-        return [*found, *([self.auditor.single(evidence, name)] if evidence else [])]
+        if any(check.result == "fail" for check in found):
+            return found
+        evidence = self.auditor.gathered(answers, noise=False)
+        own = [item for item in evidence if not item.choice.retokenised]
+        held = [self.auditor.single(own, name)] if own else self._by_words(evidence, answers, draws, name)
+        return [*found, *held, *self.partials(answers, draws)]
 
     def judged(self, answers: Sequence[Answer], draws: random.Random, name: str) -> list[Check]:
         """Whether the answers agree with themselves, and all that tokens and words tell of them against the model."""
         found = self.agreeing(answers, name)
         if any(check.result == "fail" for check in found):
             return found
-        found += examined(self.auditor, answers, draws, len(answers), name)
-        return [*found, self.worded(answers, draws, name), *self.partials(answers, draws)]
+        held = [*examined(self.auditor, answers, draws, len(answers), name), self.worded(answers, draws, name)]
+        return [*found, *_something(held, name), *self.partials(answers, draws)]
 
     def agreeing(self, answers: Sequence[Answer], name: str) -> list[Check]:
         """Whether the answers, and the partial transcripts of streams, agree with themselves and with the clock."""
@@ -64,12 +69,22 @@ class Ear:
         own = [item for item in evidence if not item.choice.retokenised]
         if own:
             return [self.auditor.single(own, PARTIALS).model_copy(update={"name": PARTIALS})]
-        return [self.auditor.retokenised(evidence, PARTIALS), self.worded(drawn, draws, PARTIALS)] if drawn else []
+        return self._by_words(evidence, drawn, draws, PARTIALS) if drawn else []
 
-    def worded(self, answers: Sequence[Answer], draws: random.Random, name: str) -> Check:
+    def _by_words(
+        self, evidence: Sequence[Evidence], answers: Sequence[Answer], draws: random.Random, name: str
+    ) -> list[Check]:
+        """What can be said of a few answers without ids: their words' mean decides, else their first tokens do."""
+        worded = self.worded(answers, draws, name, by_mean=True)
+        if worded.result != "skip":
+            return [worded]
+        return _something([*([self.auditor.retokenised(evidence, name)] if evidence else []), worded], name)
+
+    def worded(self, answers: Sequence[Answer], draws: random.Random, name: str, by_mean: bool = False) -> Check:
         """Word errors against the reference's own transcripts are no more than honest computation makes.
 
-        Of clips and of streams as many are drawn, and of whichever are more the rest.
+        Of clips and of streams as many are drawn, and of whichever are more the rest.  Where their interval leaves it
+        open, the mean decides in a quick gate, or if told so.
         """
         limit = self.most
         if limit is None:
@@ -83,7 +98,7 @@ class Ear:
         texts = [answer.choices[0].text for answer in spoken]
         found = excess(truths, texts, floor)
         said = found.said(limit)
-        if said == "undecided" and self.auditor.depth == "quick" and found.point < limit:
+        if said == "undecided" and (by_mean or self.auditor.depth == "quick") and found.point < limit:
             said = "pass"
         worst = max(range(len(texts)), key=lambda index: texts[index] != truths[index])
         return Check(
@@ -93,6 +108,14 @@ class Ear:
             f"[{found.low:.3f}, {found.high:.3f}]",
             example=f"{texts[worst][:60]!r} where the model says {truths[worst][:60]!r}" if said == "fail" else "",
         )  # fmt: skip
+
+
+def _something(checks: Sequence[Check], name: str) -> list[Check]:
+    """The checks, and where all were skipped one that says that nothing was compared: that is no acceptance."""
+    if any(check.result != "skip" for check in checks):
+        return list(checks)
+    words = "no token_ids, and no words that tell anything: nothing could be compared with the model"
+    return [*checks, Check(name=f"{name}.compared", result="inconclusive", detail=words)]
 
 
 def _streamed(answers: Sequence[Answer]) -> list[StreamAnswer]:

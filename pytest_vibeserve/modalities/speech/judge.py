@@ -68,7 +68,7 @@ class SpeechJudge:
         sizes = self._bench.target.audit
         count = sizes.quick if self._bench.depth == "quick" else sizes.full
         heard = asked(self._bench, self._wire, self._drawn(FIRST_LOOK, "audit/first"), FIRST_LOOK)
-        refused_at_once(self._bench, self.ear.own(heard, "audit"))
+        refused_at_once(self._bench, self.ear.own(heard, self._bench.draws("audit/first part"), "audit"))
 
         def stage(number: int) -> list[Check]:
             heard.extend(self._asked(len(heard) if number else count - len(heard), f"audit/{number}"))
@@ -94,7 +94,7 @@ class SpeechJudge:
         faults = [fault for fault in wrong if fault]
         answers = asked(self._bench, self._wire, self._drawn(4, "interface after"))
         found = [counted("interface.errors", faults, len(bad), "bad requests were refused")]
-        conclude(self._bench, [*found, *self.ear.own(answers, "interface")])
+        conclude(self._bench, [*found, *self.ear.own(answers, draws, "interface")])
 
     def repeats(self) -> None:
         """A clip that comes again is transcribed again, unless the target allows stored answers; tried twice."""
@@ -108,8 +108,9 @@ class SpeechJudge:
 
     def sessions(self) -> None:
         """Clients that leave in the middle change nobody's transcript, and their own clips can be sent again."""
-        answers = deserted(self._bench, self._wire, self._bench.draws("sessions"))
-        conclude(self._bench, self.ear.own(answers, "sessions"))
+        draws = self._bench.draws("sessions")
+        answers = deserted(self._bench, self._wire, draws)
+        conclude(self._bench, self.ear.own(answers, draws, "sessions"))
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server hears as the copy does."""
@@ -129,7 +130,7 @@ class SpeechJudge:
             reference = SpeechReference(folder, target)
             copy = self._ear(reference, Auditor(reference, own.calibration, own.forbidden, own.depth))
             answers = asked(bench, self._wire, self._wire.fresh(draws, 4 * PROBES), target.limits.concurrency)
-            conclude(self._bench, copy.own(answers, "canary"))
+            conclude(self._bench, copy.own(answers, draws, "canary"))
 
     def sampled(self) -> None:
         """Nothing is sampled: transcripts are greedy."""
