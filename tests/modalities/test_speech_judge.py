@@ -77,6 +77,21 @@ def test_a_server_that_does_not_hear_is_refused(
         assert refused_by(bench, judge.audit) & checks
 
 
+@pytest.mark.parametrize(
+    ("kind", "checks"),
+    [
+        ("places-never-freed", {"sessions.answered"}),
+        ("heard-of-others", {"sessions.request", "stream.partials"}),
+        ("falls-at-a-word", {"sessions.answered"}),
+    ],
+)
+def test_a_server_that_does_not_get_over_who_left_is_refused(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, kind: str, checks: set[str]
+) -> None:
+    with judged(SERVER, speech_model, kind, speech_target, speech_vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.sessions) & checks
+
+
 def test_stored_transcripts_are_told_by_their_time(
     speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary
 ) -> None:

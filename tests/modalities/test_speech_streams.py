@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from wired import served
 
 from pytest_vibeserve.errors import InfrastructureError
-from pytest_vibeserve.modalities.speech.streams import Order, Stream, speak
+from pytest_vibeserve.modalities.speech.streams import Leave, Order, Stream, speak
 
 RATE, FRAME = 16_000, 3200
 
@@ -47,3 +48,17 @@ def test_nobody_there_is_the_servers_fault_and_a_lost_client_is_not() -> None:
     assert "connection failed" in found.error
     with pytest.raises(InfrastructureError, match="speaking client failed"):
         speak(Order("127.0.0.1", 9, 2**30), [stream(0, 0.1)])
+
+
+def test_a_client_leaves_with_a_farewell_or_without_and_opens_with_what_it_is_told() -> None:
+    with served("listener.py", Path(), "honest") as port:
+        going = [Leave(2), Leave(3, farewell=False), Leave(1, opening="not JSON"), Leave(1, opening="")]
+        speak(
+            Order("127.0.0.1", port, None),
+            [replace(stream(place, 0.5), leaves=leave, start_s=0.5 * place) for place, leave in enumerate(going)],
+        )
+        (stayed,) = speak(Order("127.0.0.1", port, None), [stream(0, 0.1)]).streams
+    (first, *others) = json.loads(stayed.events[-1][1])["left"]
+    assert first == [stream(0, 0.5).opening, 2 * FRAME, 1000]
+    assert others == [[first[0], 3 * FRAME, 1006], ["not JSON", FRAME, 1000], ["", FRAME, 1000]]
+    assert json.loads(first[0]) == {"type": "start", "sample_rate": RATE, "max_tokens": 8, "return_token_ids": True}

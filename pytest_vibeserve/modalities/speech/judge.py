@@ -21,6 +21,7 @@ from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
 from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance
 from pytest_vibeserve.modalities.speech.ear import Ear
+from pytest_vibeserve.modalities.speech.leaving import left
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.spoken import spoken
 from pytest_vibeserve.modalities.speech.wire import BOUNDARY, PATH, SpeechRequest, SpeechWire, form
@@ -107,9 +108,11 @@ class SpeechJudge:
         conclude(self._bench, [check])
 
     def sessions(self) -> None:
-        """Clients that leave in the middle change nobody's transcript, and their own clips can be sent again."""
+        """Clients that leave a clip or a stream change nobody's transcript, and what they left can be had again."""
         draws = self._bench.draws("sessions")
         answers = deserted(self._bench, self._wire, draws)
+        if self._bench.target.speech.streams:
+            answers += left(self._bench, self._wire, draws)
         conclude(self._bench, self.ear.own(answers, draws, "sessions"))
 
     def canary(self) -> None:

@@ -39,23 +39,23 @@ async def _speak_all(order: dict[str, Any], audio: bytes) -> tuple[list[dict[str
     speakers, place = [], 0
     vitals = Vitals(asyncio.get_running_loop(), os.getppid())
     start = monotonic()
-    async with aiohttp.ClientSession(f"http://{host}:{order['port']}") as session:
-        for stream in order["streams"]:
-            speakers.append(Speaker(session, stream, audio[place : place + stream["bytes"]], start).run())
-            place += stream["bytes"]
-        vitals.start()
-        try:
-            found = list(await asyncio.gather(*speakers))
-        finally:
-            health = vitals.stop(())
-        return found, health.loop_lag_p99_s
+    for stream in order["streams"]:
+        session = aiohttp.ClientSession(f"http://{host}:{order['port']}")
+        speakers.append(Speaker(session, stream, audio[place : place + stream["bytes"]], start).run())
+        place += stream["bytes"]
+    vitals.start()
+    try:
+        found = list(await asyncio.gather(*speakers))
+    finally:
+        health = vitals.stop(())
+    return found, health.loop_lag_p99_s
 
 
 class Speaker:
-    """One stream, from its start to the server's farewell."""
+    """One stream, from its start to the server's farewell or the client's."""
 
     def __init__(self, session: Any, stream: dict[str, Any], audio: bytes, start: float) -> None:
-        """`start` is the traffic's start on the monotonic clock."""
+        """`session` is this stream's alone, and `start` the traffic's start on the monotonic clock."""
         self._session, self._stream, self._audio, self._zero = session, stream, audio, start
         self._sent: list[float] = []
         self._events: list[tuple[float, str]] = []
@@ -70,12 +70,13 @@ class Speaker:
         self._began = self._now()
         seconds = len(self._audio) / 2 / self._stream["rate"] + self._stream["timeout_s"]
         try:
-            async with asyncio.timeout(seconds), self._session.ws_connect(PATH, max_msg_size=LARGEST_EVENT) as socket:
+            async with (
+                asyncio.timeout(seconds),
+                self._session as session,
+                session.ws_connect(PATH, max_msg_size=LARGEST_EVENT) as socket,
+            ):
                 self._began = self._now()
-                talking = asyncio.create_task(self._talk(socket))
-                error = await self._listen(socket)
-                talking.cancel()
-                await asyncio.gather(talking, return_exceptions=True)
+                error = await (self._visit(socket) if self._stream["leaves_after"] else self._stay(socket))
         except TimeoutError:
             error = f"no final transcript within {self._stream['timeout_s']:g} s of the last frame"
         except (aiohttp.ClientError, OSError) as fault:
@@ -85,16 +86,36 @@ class Speaker:
             "finalised_s": self._finalised, "events": self._events, "done_s": self._now(),
         }  # fmt: skip
 
+    async def _stay(self, socket: Any) -> str:
+        talking = asyncio.create_task(self._talk(socket))
+        error = await self._listen(socket)
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+        return error
+
+    async def _visit(self, socket: Any) -> str:
+        """Go after some frames: with a farewell, or as if the line went dead."""
+        listening = asyncio.create_task(self._listen(socket))
+        try:
+            await self._talk(socket)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+        await (socket.close() if self._stream["farewell"] else self._session.close())
+        return ""
+
     async def _talk(self, socket: Any) -> None:
         stream = self._stream
-        start = {"sample_rate": stream["rate"], "max_tokens": stream["max_tokens"], "return_token_ids": True}
-        await socket.send_str(orjson.dumps({"type": "start", **start}).decode())
+        if stream["opening"]:
+            await socket.send_str(stream["opening"])
         for place in range(0, len(self._audio), stream["frame_bytes"]):
             frame = self._audio[place : place + stream["frame_bytes"]]
             due = self._began + (place + len(frame)) / 2 / stream["rate"]
             await asyncio.sleep(max(0.0, due - self._now()))
             await socket.send_bytes(frame)
             self._sent.append(self._now())
+            if len(self._sent) == stream["leaves_after"]:
+                return
         await socket.send_str('{"type":"finalize"}')
         self._finalised = self._now()
 

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.load_generator import ClientHealth, Reply, Traffic
-from pytest_vibeserve.modalities.speech.streams import Order, Spoken, Streamed, speak
+from pytest_vibeserve.modalities.speech.streams import Leave, Order, Spoken, Streamed, speak
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire, StreamAnswer
 from pytest_vibeserve.modalities.wire import Address, Wire
 from pytest_vibeserve.workload import Request
 
 
 def spoken(
-    server: Address, wire: Wire, requests: Sequence[Request], draws: random.Random
+    server: Address, wire: Wire, requests: Sequence[Request], draws: random.Random, leaves: Sequence[Leave | None] = ()
 ) -> tuple[Traffic, tuple[StreamAnswer, ...]]:
     """All clips at the same time, in real time, each beginning within its first frame; answers in their order.
 
-    UsageError where the target's requests are no clips.
+    Of a client that leaves, stated in `leaves` at the clip's place, the answer says nothing.  UsageError where the
+    target's requests are no clips.
     """
     clips = [request for request in requests if isinstance(request, SpeechRequest)]
     if not isinstance(wire, SpeechWire) or len(clips) < len(requests):
         raise UsageError("only speech can be spoken as streams: use another `arrival` for this load")
     limit = wire.target.limits.longest_wait_s
-    streams = [wire.stream(clip, limit, draws.uniform(0, clip.chunk_s)) for clip in clips]
+    going = leaves or [None] * len(clips)
+    streams = [
+        replace(wire.stream(clip, limit, draws.uniform(0, clip.chunk_s)), leaves=leave)
+        for clip, leave in zip(clips, going, strict=True)
+    ]
     told = speak(Order(server.host, server.port, server.netns_pid), streams)
     answers = tuple(wire.streamed(clip, found) for clip, found in zip(clips, told.streams, strict=True))
     return _traffic(told), answers

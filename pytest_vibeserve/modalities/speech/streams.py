@@ -29,8 +29,23 @@ main()
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """A client that does not stay to the end: after how many frames it goes, and whether it says farewell.
+
+    It may open with words that are not the protocol's; "" is none at all.
+    """
+
+    frames: int
+    farewell: bool = True
+    opening: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
-    """One clip to be spoken: 16 bit samples, bytes in a frame, when it begins after the traffic's start."""
+    """One clip to be spoken: 16 bit samples, bytes in a frame, when it begins after the traffic's start.
+
+    What becomes of a client that `leaves` is not told.
+    """
 
     id: int
     audio: bytes = field(repr=False)
@@ -39,6 +54,15 @@ class Stream:
     max_tokens: int
     start_s: float
     timeout_s: float
+    leaves: Leave | None = None
+
+    @property
+    def opening(self) -> str:
+        """The client's first message, "" where it says nothing before its audio."""
+        if self.leaves and self.leaves.opening is not None:
+            return self.leaves.opening
+        start = {"sample_rate": self.rate, "max_tokens": self.max_tokens, "return_token_ids": True}
+        return orjson.dumps({"type": "start", **start}).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +109,8 @@ def speak(order: Order, streams: Sequence[Stream]) -> Spoken:
         "host": order.host, "port": order.port, "netns_pid": order.netns_pid,
         "streams": [
             {"id": s.id, "bytes": len(s.audio), "rate": s.rate, "frame_bytes": s.frame_bytes,
-             "max_tokens": s.max_tokens, "start_s": s.start_s, "timeout_s": s.timeout_s}
+             "opening": s.opening, "start_s": s.start_s, "timeout_s": s.timeout_s,
+             "leaves_after": s.leaves.frames if s.leaves else 0, "farewell": not s.leaves or s.leaves.farewell}
             for s in streams
         ],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A WebSocket server without a model: says how much it has heard after every frame.
+"""A WebSocket server without a model: says how much it has heard after every frame, and in the end who left before.
 
 listener.py ANY [MODE]     prints its port; MODE is `honest`, `silent` (never ends) or `rude` (hangs up)
 """
@@ -6,18 +6,18 @@ listener.py ANY [MODE]     prints its port; MODE is `honest`, `silent` (never en
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 
 from aiohttp import WSMsgType, web
 
 MODE = sys.argv[2]
+LEFT: list[list[object]] = []
 
 
 async def stream(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse()
     await socket.prepare(request)
-    heard = 0
+    heard, opening, stays = 0, "", False
     async for message in socket:
         if message.type == WSMsgType.BINARY:
             heard += len(message.data)
@@ -25,9 +25,14 @@ async def stream(request: web.Request) -> web.WebSocketResponse:
             if MODE == "rude":
                 assert request.transport is not None
                 request.transport.abort()
-        elif json.loads(message.data)["type"] == "finalize" and MODE == "honest":
-            await socket.send_json({"type": "final", "heard": heard})
+        elif "finalize" in message.data and MODE == "honest":
+            stays = True
+            await socket.send_json({"type": "final", "heard": heard, "left": LEFT})
             await socket.close()
+        else:
+            opening = message.data
+    if not stays:
+        LEFT.append([opening, heard, socket.close_code])
     return socket
 
 
