@@ -33,6 +33,19 @@ def transcribe(model: MoonshineStreamingForConditionalGeneration, audio: np.ndar
     return logits
 
 
+def settled(
+    model: MoonshineStreamingForConditionalGeneration, audio: np.ndarray, samples: int, tokens: list[int]
+) -> torch.Tensor:
+    """Logits as `transcribe` has them, given the first samples' frames as they are with all of the audio heard."""
+    encoded = model.model.encoder(**_heard(model, audio))
+    count = int(model._get_feat_extract_output_lengths(samples))
+    encoded.last_hidden_state = encoded.last_hidden_state[:, :count]
+    encoded.attention_mask = encoded.attention_mask[:, :count]
+    given = torch.tensor([[model.config.decoder_start_token_id, *tokens[:-1]]], device=model.device)
+    logits: torch.Tensor = model(encoder_outputs=encoded, decoder_input_ids=given, use_cache=False).logits[0]
+    return logits
+
+
 def greedy(model: MoonshineStreamingForConditionalGeneration, audio: np.ndarray, max_tokens: int) -> list[int]:
     """The model's own transcript, the end token included."""
     found = model.generate(**_heard(model, audio), do_sample=False, num_beams=1, max_new_tokens=max_tokens)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from told import streamed
 
 from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.calibration import Calibration
+from pytest_vibeserve.modalities.conditioned import Conditioned
+from pytest_vibeserve.modalities.speech.audio import Beginning, Clip
 from pytest_vibeserve.modalities.speech.ear import Ear, mixed
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
+from pytest_vibeserve.reference import Context
 from pytest_vibeserve.target import Target
+from pytest_vibeserve.variants import REFERENCE
+from pytest_vibeserve.workload import Vocabulary
 
 
 def said(wire: SpeechWire, request: SpeechRequest, text: str) -> tuple[Answer, Answer]:
@@ -48,3 +55,34 @@ def test_answers_of_which_nothing_can_be_compared_are_no_acceptance(
     for checks in (ear.own(answers, random.Random(0), "x"), ear.judged(answers, random.Random(0), "x")):
         assert {check.name for check in checks if check.result == "inconclusive"} == {"x.compared"}
         assert not [check for check in checks if check.result == "fail"]
+
+
+@pytest.mark.parametrize(("looks", "result"), [("no further", "pass"), ("ahead", "pass"), ("elsewhere", "fail")])
+def test_a_partial_transcript_may_be_of_frames_that_later_audio_cannot_change(
+    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, looks: str, result: str
+) -> None:
+    wire = SpeechWire.of(speech_target, speech_vocabulary, speech_model)
+    request = wire.fresh(random.Random(5), 1)[0]
+    assert isinstance(request, SpeechRequest)
+    reference, sent = SpeechReference(speech_model, speech_target), request.clip.seconds
+    half = Beginning(request.clip.until(sent / 2).samples, request.clip.rate, 0, request.clip.samples)
+    spoken = {"no further": half, "ahead": replace(half, settled=True), "elsewhere": request.clip.until(sent / 4)}
+    ids = greedy(reference, spoken[looks], request.max_tokens)
+    text = speech_vocabulary.decode(ids)
+    partial = {"type": "partial", "audio_s": sent / 2, "text": text, "token_ids": ids}
+    said = [(sent + 0.5, partial), (sent + 1, {"type": "final", "text": text, "token_ids": ids})]
+    calibration = Calibration(sigma=1e-3, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
+    auditor = Auditor(reference, calibration, (), "quick")
+    ear = Ear(wire, reference, auditor, None, frozenset([1]))
+    (check,) = ear.partials([wire.streamed(request, streamed(request, *said))], random.Random(0))
+    assert (check.name, check.result) == ("stream.partials", result), check.detail
+
+
+def greedy(reference: SpeechReference, clip: Clip, limit: int) -> list[int]:
+    """What the model says of a clip, one token after another."""
+    ids: list[int] = []
+    while len(ids) < limit and ids[-1:] != [1]:
+        context = Context(Conditioned((0,), clip), (*ids, 0))
+        ((_, (logits,)),) = reference.walk([context], (REFERENCE,))
+        ids.append(int(logits[-1].argmax()))
+    return ids

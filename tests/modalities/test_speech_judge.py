@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 SERVER = "moonshine_streaming"
 
 
-@pytest.mark.parametrize("kind", ["honest", "float32"])
+@pytest.mark.parametrize("kind", ["honest", "float32", "incremental", "settled-only"])
 def test_an_honest_server_is_accepted(
     speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, kind: str
 ) -> None:

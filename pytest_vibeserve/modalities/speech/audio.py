@@ -52,6 +52,14 @@ class Clip:
         return Clip(self.samples[: round(seconds * self.rate)], self.rate, self.key)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning(Clip):
+    """The first part of what had been `said` by some moment; `settled` where an encoder has looked into the rest."""
+
+    said: Samples = field(default_factory=lambda: np.zeros(0, dtype=np.int16), repr=False, compare=False)
+    settled: bool = False
+
+
 def spoken(draws: random.Random, seconds: float, rate: int) -> Clip:
     """Something like speech: syllables of gliding harmonics under moving formants, with pauses and breath."""
     random_ = np.random.default_rng(draws.getrandbits(63))

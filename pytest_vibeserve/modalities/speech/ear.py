@@ -13,7 +13,7 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.evidence import Evidence
 from pytest_vibeserve.judge.examination import examined
 from pytest_vibeserve.modalities.speech.calibration import DATA, transcripts
-from pytest_vibeserve.modalities.speech.partials import agreeing, audited, causal
+from pytest_vibeserve.modalities.speech.partials import agreeing, audited, causal, settled
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire, StreamAnswer
 from pytest_vibeserve.modalities.speech.words import excess
@@ -68,8 +68,17 @@ class Ear:
         evidence = self.auditor.gathered(drawn, noise=False)
         own = [item for item in evidence if not item.choice.retokenised]
         if own:
-            return [self.auditor.single(own, PARTIALS).model_copy(update={"name": PARTIALS})]
+            return [self.auditor.single(self._nearer(own), PARTIALS).model_copy(update={"name": PARTIALS})]
         return self._by_words(evidence, drawn, draws, PARTIALS) if drawn else []
+
+    def _nearer(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """What the model would not have said of a clip that ends there may be of frames that had settled by then."""
+        doubted = [item for item in evidence if item.worst > self.auditor.limit] if self.reference.settles else []
+        again = self.auditor.gathered([settled(item.request, item.choice) for item in doubted], noise=False)
+        nearer = {
+            id(one): min(one, other, key=lambda item: item.worst) for one, other in zip(doubted, again, strict=True)
+        }
+        return [nearer.get(id(item), item) for item in evidence]
 
     def _by_words(
         self, evidence: Sequence[Evidence], answers: Sequence[Answer], draws: random.Random, name: str

@@ -10,10 +10,10 @@ from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.agreement import breaches
 from pytest_vibeserve.modalities.conclusion import counted
 from pytest_vibeserve.modalities.conditioned import Conditioned
-from pytest_vibeserve.modalities.speech.audio import Clip
+from pytest_vibeserve.modalities.speech.audio import Beginning, Clip
 from pytest_vibeserve.modalities.speech.wire import Partial, SpeechRequest, StreamAnswer
 from pytest_vibeserve.report import Check
-from pytest_vibeserve.workload import Vocabulary
+from pytest_vibeserve.workload import Request, Vocabulary
 
 CLOCK_S = 0.02
 """How much the stamps of two clocks may differ."""
@@ -76,11 +76,21 @@ def alone(answer: StreamAnswer, partial: Partial, end_ids: frozenset[int]) -> An
     """A partial transcript as a whole answer to the audio that it says it is of."""
     request, clip = answer.request, _heard(answer, partial)
     assert isinstance(request, SpeechRequest)
+    clip = Beginning(clip.samples, clip.rate, clip.key, request.clip.until(partial.sent_audio_s).samples)
     prompt = Conditioned(request.prompt_ids, clip)
     cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
     reason = "stop" if end_ids.intersection(partial.ids[-1:]) else "length"
     choice = Choice(0, partial.ids, partial.text, reason, retokenised=partial.retokenised)
     return Answer(cut, 101, "", (choice,), prompt_ids=prompt)
+
+
+def settled(request: Request, choice: Choice) -> Answer:
+    """The same partial transcript, of the same audio by an encoder that looked into all that had been sent."""
+    assert isinstance(request.prompt_ids, Conditioned)
+    clip = request.prompt_ids.condition
+    assert isinstance(clip, Beginning)
+    prompt = Conditioned(request.prompt_ids, replace(clip, settled=True))
+    return Answer(replace(request, prompt_ids=prompt), 101, "", (choice,))
 
 
 def _drawn(answer: StreamAnswer, draws: random.Random) -> Iterator[Partial]:

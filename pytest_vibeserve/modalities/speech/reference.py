@@ -5,9 +5,11 @@ A target's `reference.py` may give
     load(folder: Path, dtype: str, attention: str) -> torch.nn.Module
     transcribe(model, audio: float32 array, tokens: list[int]) -> logits [len(tokens), vocabulary]
     greedy(model, audio: float32 array, max_tokens: int) -> list[int]
+    settled(model, audio: float32 array, samples: int, tokens: list[int]) -> logits [len(tokens), vocabulary]
 
 where row i of `transcribe` is what the model expects as token i after tokens 0 to i - 1 (teacher forcing).  What it
-leaves out is done by Transformers, for models that take samples (`input_values`).
+leaves out is done by Transformers, for models that take samples (`input_values`).  `settled` is for encoders that look
+ahead through windows: the decoder is given the frames of the first `samples` alone, the encoder all of the audio.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.reference_file import functions
-from pytest_vibeserve.modalities.speech.audio import Clip
+from pytest_vibeserve.modalities.speech.audio import Beginning, Clip
 from pytest_vibeserve.reference import THREADED_PARAMETERS, Context, Logits, Reference
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import Variant, applied
@@ -52,6 +54,12 @@ class SpeechReference(Reference):
             self._load = _from_transformers
         self._transcribe: Callable[..., Any] = known.get("transcribe", _transcribe)
         self._greedy: Callable[..., Any] = known.get("greedy", _greedy)
+        self._settled: Callable[..., Any] | None = known.get("settled")
+
+    @property
+    def settles(self) -> bool:
+        """Whether frames of the audio become final before its end, so that they have a transcript of their own."""
+        return self._settled is not None
 
     def walk(
         self, contexts: Sequence[Context], variants: Sequence[Variant]
@@ -70,7 +78,11 @@ class SpeechReference(Reference):
 
     def _forward_clip(self, clip: Clip, tokens: Sequence[int], variant: Variant) -> Logits:
         with computing(self.model(variant.dtype, variant.attention), variant) as model:
-            logits = self._transcribe(model, heard(clip, variant), list(tokens))
+            if isinstance(clip, Beginning) and clip.settled and self._settled:
+                said = heard(Clip(clip.said, clip.rate), variant)
+                logits = self._settled(model, said, len(clip.samples), list(tokens))
+            else:
+                logits = self._transcribe(model, heard(clip, variant), list(tokens))
         found: Logits = np.asarray(logits.float().cpu() if hasattr(logits, "cpu") else logits, dtype=np.float32)
         if found.shape[0] != len(tokens):
             raise UsageError(f"transcribe gave {found.shape[0]} rows of logits for {len(tokens)} tokens")

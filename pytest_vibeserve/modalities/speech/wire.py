@@ -14,7 +14,8 @@ then sends PCM frames (16 bit, little endian, mono) as binary messages, as fast 
 
     {"type": "partial", "audio_s": 1.5, "text": "...", "token_ids": [...]}
 
-the transcript of the first `audio_s` seconds, a fiftieth of one at least, and once, at the end,
+the transcript of the first `audio_s` seconds, a fiftieth of one at least: of a clip that ends there, or, where the
+encoder looks ahead, of those frames as they are when what they look at has come.  And once, at the end,
 
     {"type": "final", "audio_s": 3.2, "text": "...", "token_ids": [...], "finish_reason": "stop"}
 
