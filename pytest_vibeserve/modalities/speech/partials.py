@@ -76,7 +76,8 @@ def alone(answer: StreamAnswer, partial: Partial, end_ids: frozenset[int]) -> An
     """A partial transcript as a whole answer to the audio that it says it is of."""
     request, clip = answer.request, _heard(answer, partial)
     assert isinstance(request, SpeechRequest)
-    clip = Beginning(clip.samples, clip.rate, clip.key, request.clip.until(partial.sent_audio_s).samples)
+    sent = request.clip.until(max(partial.audio_s, partial.sent_audio_s))
+    clip = Beginning(clip.samples, clip.rate, clip.key, sent.samples)
     prompt = Conditioned(request.prompt_ids, clip)
     cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
     reason = "stop" if end_ids.intersection(partial.ids[-1:]) else "length"
