@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pytest_vibeserve.modalities.speech.ear import Ear, mixed
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
 from pytest_vibeserve.reference import Context
+from pytest_vibeserve.report import Check
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import REFERENCE
 from pytest_vibeserve.workload import Vocabulary
@@ -45,37 +47,56 @@ def test_whose_words_are_compared_is_drawn(wire: SpeechWire, request_: SpeechReq
     assert len(orders) == 3
 
 
-def test_answers_of_which_nothing_can_be_compared_are_no_acceptance(
-    speech_model: Path, speech_target: Target, wire: SpeechWire, request_: SpeechRequest
-) -> None:
+@pytest.fixture
+def ear(speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary) -> Ear:
+    """What answers are held against, by a limit that honest float32 keeps."""
     reference = SpeechReference(speech_model, speech_target)
-    calibration = Calibration(sigma=0.1, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
-    ear = Ear(wire, reference, Auditor(reference, calibration, (), "quick"), None, frozenset([1]))
-    answers = [part for _ in range(4) for part in said(wire, request_, "")]
+    calibration = Calibration(sigma=1e-3, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
+    wire = SpeechWire.of(speech_target, speech_vocabulary, speech_model)
+    return Ear(wire, reference, Auditor(reference, calibration, (), "quick"), None, frozenset([1]))
+
+
+def results(checks: Sequence[Check], result: str) -> list[str]:
+    return [check.name for check in checks if check.result == result]
+
+
+def test_where_nothing_can_be_compared_nothing_is_accepted(ear: Ear) -> None:
+    answers = [Answer(fresh(ear), 200, "")]
     for checks in (ear.own(answers, random.Random(0), "x"), ear.judged(answers, random.Random(0), "x")):
-        assert {check.name for check in checks if check.result == "inconclusive"} == {"x.compared"}
-        assert not [check for check in checks if check.result == "fail"]
+        assert results(checks, "inconclusive") == ["x.request"]
 
 
+def test_words_without_ids_are_held_against_the_model(ear: Ear) -> None:
+    request = fresh(ear)
+    ids = greedy(ear.reference, request.clip, request.max_tokens)
+    right = Choice(0, (), ear.wire.vocabulary.decode(ids), "stop" if ids[-1] == 1 else "length", retokenised=True)
+    for text, wrong in ((right.text, []), ("", ["x.request"]), ("hello world", ["x.request"])):
+        choice = right if not wrong else replace(right, text=text, finish_reason="stop")
+        assert results(ear.own([Answer(request, 200, "", (choice,))], random.Random(0), "x"), "fail") == wrong
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
 @pytest.mark.parametrize(("looks", "result"), [("no further", "pass"), ("ahead", "pass"), ("elsewhere", "fail")])
 def test_a_partial_transcript_may_be_of_frames_that_later_audio_cannot_change(
-    speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary, looks: str, result: str
+    ear: Ear, looks: str, result: str, with_ids: bool
 ) -> None:
-    wire = SpeechWire.of(speech_target, speech_vocabulary, speech_model)
-    request = wire.fresh(random.Random(5), 1)[0]
-    assert isinstance(request, SpeechRequest)
-    reference, sent = SpeechReference(speech_model, speech_target), request.clip.seconds
+    request = fresh(ear)
+    sent = request.clip.seconds
     half = Beginning(request.clip.until(sent / 2).samples, request.clip.rate, 0, request.clip.samples)
     spoken = {"no further": half, "ahead": replace(half, settled=True), "elsewhere": request.clip.until(sent / 4)}
-    ids = greedy(reference, spoken[looks], request.max_tokens)
-    text = speech_vocabulary.decode(ids)
-    partial = {"type": "partial", "audio_s": sent / 2, "text": text, "token_ids": ids}
-    said = [(sent + 0.5, partial), (sent + 1, {"type": "final", "text": text, "token_ids": ids})]
-    calibration = Calibration(sigma=1e-3, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
-    auditor = Auditor(reference, calibration, (), "quick")
-    ear = Ear(wire, reference, auditor, None, frozenset([1]))
-    (check,) = ear.partials([wire.streamed(request, streamed(request, *said))], random.Random(0))
+    ids = greedy(ear.reference, spoken[looks], request.max_tokens)
+    words = {"text": ear.wire.vocabulary.decode(ids)} | ({"token_ids": ids} if with_ids else {})
+    told = streamed(
+        request, (sent + 0.5, {"type": "partial", "audio_s": sent / 2} | words), (sent + 1, {"type": "final"} | words)
+    )
+    (check,) = ear.partials([ear.wire.streamed(request, told)], random.Random(0))
     assert (check.name, check.result) == ("stream.partials", result), check.detail
+
+
+def fresh(ear: Ear) -> SpeechRequest:
+    request = ear.wire.fresh(random.Random(5), 1)[0]
+    assert isinstance(request, SpeechRequest)
+    return request
 
 
 def greedy(reference: SpeechReference, clip: Clip, limit: int) -> list[int]:

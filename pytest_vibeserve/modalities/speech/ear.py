@@ -35,22 +35,21 @@ class Ear:
     end_ids: frozenset[int]
 
     def own(self, answers: Sequence[Answer], draws: random.Random, name: str) -> list[Check]:
-        """Whether the answers agree with themselves, and whether each is the model's own: by ids, else by words."""
+        """Whether the answers agree with themselves, and whether each is the model's own, by its ids or its text."""
         found = self.agreeing(answers, name)
         if any(check.result == "fail" for check in found):
             return found
         evidence = self.auditor.gathered(answers, noise=False)
-        own = [item for item in evidence if not item.choice.retokenised]
-        held = [self.auditor.single(own, name)] if own else self._by_words(evidence, answers, draws, name)
-        return [*found, *held, *self.partials(answers, draws)]
+        held = self.auditor.single(evidence, name)
+        return [*found, held if evidence else _nothing(held), *self.partials(answers, draws)]
 
     def judged(self, answers: Sequence[Answer], draws: random.Random, name: str) -> list[Check]:
         """Whether the answers agree with themselves, and all that tokens and words tell of them against the model."""
         found = self.agreeing(answers, name)
         if any(check.result == "fail" for check in found):
             return found
-        held = [*examined(self.auditor, answers, draws, len(answers), name), self.worded(answers, draws, name)]
-        return [*found, *_something(held, name), *self.partials(answers, draws)]
+        found += examined(self.auditor, answers, draws, len(answers), name)
+        return [*found, self.worded(answers, draws, name), *self.partials(answers, draws)]
 
     def agreeing(self, answers: Sequence[Answer], name: str) -> list[Check]:
         """Whether the answers, and the partial transcripts of streams, agree with themselves and with the clock."""
@@ -61,15 +60,12 @@ class Ear:
         return found
 
     def partials(self, answers: Sequence[Answer], draws: random.Random) -> list[Check]:
-        """Whether partial transcripts are the model's own of their own audio: by their ids, else by their words."""
-        if not self.wire.target.speech.partials:
+        """Whether partial transcripts are the model's own of the audio that they are of."""
+        drawn = audited(_streamed(answers), self.end_ids, draws) if self.wire.target.speech.partials else []
+        if not drawn:
             return []
-        drawn = audited(_streamed(answers), self.end_ids, draws)
-        evidence = self.auditor.gathered(drawn, noise=False)
-        own = [item for item in evidence if not item.choice.retokenised]
-        if own:
-            return [self.auditor.single(self._nearer(own), PARTIALS).model_copy(update={"name": PARTIALS})]
-        return self._by_words(evidence, drawn, draws, PARTIALS) if drawn else []
+        evidence = self._nearer(self.auditor.gathered(drawn, noise=False))
+        return [self.auditor.single(evidence, PARTIALS).model_copy(update={"name": PARTIALS})]
 
     def _nearer(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """What the model would not have said of a clip that ends there may be of frames that had settled by then."""
@@ -80,20 +76,10 @@ class Ear:
         }
         return [nearer.get(id(item), item) for item in evidence]
 
-    def _by_words(
-        self, evidence: Sequence[Evidence], answers: Sequence[Answer], draws: random.Random, name: str
-    ) -> list[Check]:
-        """What can be said of a few answers without ids: their words' mean decides, else their first tokens do."""
-        worded = self.worded(answers, draws, name, by_mean=True)
-        if worded.result != "skip":
-            return [worded]
-        return _something([*([self.auditor.retokenised(evidence, name)] if evidence else []), worded], name)
-
-    def worded(self, answers: Sequence[Answer], draws: random.Random, name: str, by_mean: bool = False) -> Check:
+    def worded(self, answers: Sequence[Answer], draws: random.Random, name: str) -> Check:
         """Word errors against the reference's own transcripts are no more than honest computation makes.
 
-        Of clips and of streams as many are drawn, and of whichever are more the rest.  Where their interval leaves it
-        open, the mean decides in a quick gate, or if told so.
+        Of clips and of streams as many are drawn, and of whichever are more the rest.
         """
         limit = self.most
         if limit is None:
@@ -107,7 +93,7 @@ class Ear:
         texts = [answer.choices[0].text for answer in spoken]
         found = excess(truths, texts, floor)
         said = found.said(limit)
-        if said == "undecided" and (by_mean or self.auditor.depth == "quick") and found.point < limit:
+        if said == "undecided" and self.auditor.depth == "quick" and found.point < limit:
             said = "pass"
         worst = max(range(len(texts)), key=lambda index: texts[index] != truths[index])
         return Check(
@@ -119,12 +105,9 @@ class Ear:
         )  # fmt: skip
 
 
-def _something(checks: Sequence[Check], name: str) -> list[Check]:
-    """The checks, and where all were skipped one that says that nothing was compared: that is no acceptance."""
-    if any(check.result != "skip" for check in checks):
-        return list(checks)
-    words = "no token_ids, and no words that tell anything: nothing could be compared with the model"
-    return [*checks, Check(name=f"{name}.compared", result="inconclusive", detail=words)]
+def _nothing(check: Check) -> Check:
+    words = "no answer has a token or a word that could be compared with the model"
+    return check.model_copy(update={"result": "inconclusive", "detail": words})
 
 
 def _streamed(answers: Sequence[Answer]) -> list[StreamAnswer]:

@@ -73,14 +73,17 @@ def audited(answers: Sequence[StreamAnswer], end_ids: frozenset[int], draws: ran
 
 
 def alone(answer: StreamAnswer, partial: Partial, end_ids: frozenset[int]) -> Answer:
-    """A partial transcript as a whole answer to the audio that it says it is of."""
+    """A partial transcript as a whole answer to the audio that it says it is of.
+
+    It does not say why it ended: its ids do, and words without ids end by themselves unless max_tokens are reached.
+    """
     request, clip = answer.request, _heard(answer, partial)
     assert isinstance(request, SpeechRequest)
     sent = request.clip.until(max(partial.audio_s, partial.sent_audio_s))
     clip = Beginning(clip.samples, clip.rate, clip.key, sent.samples)
     prompt = Conditioned(request.prompt_ids, clip)
     cut = replace(request, clip=clip, prompt_ids=prompt, kind="partial")
-    reason = "stop" if end_ids.intersection(partial.ids[-1:]) else "length"
+    reason = "stop" if partial.retokenised or end_ids.intersection(partial.ids[-1:]) else "length"
     choice = Choice(0, partial.ids, partial.text, reason, retokenised=partial.retokenised)
     return Answer(cut, 101, "", (choice,), prompt_ids=prompt)
 
