@@ -61,7 +61,8 @@ def results(checks: Sequence[Check], result: str) -> list[str]:
 
 
 def test_where_nothing_can_be_compared_nothing_is_accepted(ear: Ear) -> None:
-    answers = [Answer(fresh(ear), 200, "")]
+    request = fresh(ear)
+    answers = [Answer(request, 200, "", prompt_ids=request.prompt_ids)]
     for checks in (ear.own(answers, random.Random(0), "x"), ear.judged(answers, random.Random(0), "x")):
         assert results(checks, "inconclusive") == ["x.request"]
 
