@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
 from pytest_vibeserve.report import write_atomically
-from vibeserve_loop.git_objects import GitObjects
+from vibeserve_loop.git_objects import LARGEST_KEPT, GitObjects
 
 if TYPE_CHECKING:
     from git import Git, Repo
@@ -101,6 +101,7 @@ class Workspace:
         if tree := self._objects.plain_tree(sha):
             self._objects.restore(tree, self.folder)
             return
+        _drop_largest(self.folder)
         with self._repo() as repo:
             _git(repo).reset("--hard", "--quiet", sha)
             _git(repo).clean("-ffdxq")
@@ -238,6 +239,15 @@ def emptied(folder: Path) -> None:
     within = ["find", str(folder.resolve()), "-mindepth", "1", "-maxdepth", "1", "!", "-name", ".git"]
     for words in (["-type", "d", "-exec", "chmod", "-R", "u+rwX"], ["-exec", "rm", "-rf"]):
         subprocess.run([*within, *words, "{}", "+"], capture_output=True, check=False)
+
+
+def _drop_largest(folder: Path) -> None:
+    """Take away files that git would read to their end only to find that they differ."""
+    for top, names, files in os.walk(folder):
+        names[:] = [name for name in names if name != ".git"]
+        for path in (Path(top, name) for name in files):
+            if path.lstat().st_size > LARGEST_KEPT:
+                path.unlink()
 
 
 def _git(repo: Repo) -> Git:
