@@ -136,20 +136,6 @@ def test_a_verdict_of_other_cores_is_none(lab: Lab) -> None:
     assert seen == [False, False, True]
 
 
-def test_a_device_that_cannot_be_lent_fails_the_question_and_the_broker_goes_on(lab: Lab) -> None:
-    locks = lab.folder / "locks"
-    locks.write_text("no folder")
-    broker, workspace = broker_of(lab, Devices([Device(cores=(FIRST,))], locks)), workspace_of(lab)
-    with broker.serving(), broker.visit(workspace, lab.target / "starter") as address:
-        desk = Desk(workspace, Link(address), broker)
-        failed = desk.asked()
-        locks.unlink()
-        done = desk.asked()
-    assert (failed.state, failed.answer, failed.quick_left) == ("failed", None, 8)
-    assert "cannot be opened: Not a directory" in failed.reason
-    assert done.state == "done"
-
-
 def test_what_was_laid_out_for_the_agent_is_not_judged(lab: Lab) -> None:
     with desk_at(lab) as desk:
         (desk.workspace / ".agents" / "skills").mkdir(parents=True)
