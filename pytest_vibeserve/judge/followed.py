@@ -20,6 +20,9 @@ from pytest_vibeserve.variants import REFERENCE
 from pytest_vibeserve.workload import Request, Vocabulary
 
 RETRIES = 12
+MOST_TIMES = 4
+"""How many times as many tokens as a request allowed a text is followed: what was added is looked at too."""
+
 UNKNOWN = "\ufffd"
 """Stands in a text for bytes that are no character, or not yet."""
 
@@ -69,17 +72,21 @@ class Trail:
             before = self.path[: self.settled]
             self.forks += [[*before, other] for other in reversed(options[1:])]
             self.settled += 1
-            if self.path[self.settled - 1] != options[0]:
-                self.path = [*before, options[0]]
+            taken = [*before, options[0]]
+            if self.path[: self.settled] != taken or options[0] in self.ends or self._is_said(taken):
+                self.path = taken
                 self.complete()
                 return
         self.is_over = True
 
     def complete(self) -> None:
-        """Go on with the tokenizer's own cut of the rest of the text, as far as the request allows tokens."""
-        rest = self.text[len(self._spelt(self.path)) :]
+        """Go on with the tokenizer's own cut of the rest of the text; no cut has many more tokens than were allowed."""
+        if self.path and self.path[-1] in self.ends:
+            return
+        rest = "" if self._is_said(self.path) else self.text[len(self._spelt(self.path)) :]
         cut = self.vocabulary.tokenizer.encode(rest, add_special_tokens=False).ids if rest else []
-        self.path = [*self.path, *cut, *sorted(self.ends)[:1]][: max(len(self.path), self.request.max_tokens)]
+        most = max(len(self.path), MOST_TIMES * self.request.max_tokens)
+        self.path = [*self.path, *cut, *sorted(self.ends)[:1]][:most]
 
     def _options(self, row: Logits, limit: float) -> list[int]:
         """The tokens that may come next, the likeliest first."""
@@ -92,6 +99,12 @@ class Trail:
             return self.vocabulary.decode(before) == self.text
         spelt = self._spelt([*before, token])
         return self.text.startswith(spelt) or (not self.is_whole and spelt.startswith(self.text))
+
+    def _is_said(self, ids: list[int]) -> bool:
+        """Whether ids spell the whole text, which shows of broken characters at its end only that they are there."""
+        if self.text[len(self._spelt(ids)) :].strip(UNKNOWN):
+            return False
+        return len(ids) >= self.request.max_tokens or self.vocabulary.decode(ids) == self.text
 
     def _spelt(self, ids: list[int]) -> str:
         """What ids spell for certain: bytes at the end may become a character yet."""
