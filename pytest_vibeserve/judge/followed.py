@@ -85,8 +85,10 @@ class Trail:
             return
         rest = "" if self._is_said(self.path) else self.text[len(self._spelt(self.path)) :]
         cut = self.vocabulary.tokenizer.encode(rest, add_special_tokens=False).ids if rest else []
-        most = max(len(self.path), MOST_TIMES * self.request.max_tokens)
-        self.path = [*self.path, *cut, *sorted(self.ends)[:1]][:most]
+        whole, allowed = [*self.path, *cut], self.request.max_tokens
+        # Who has said as much as was allowed needs no end token.
+        end = sorted(self.ends)[:1] if len(whole) < allowed else []
+        self.path = [*whole, *end][: max(len(self.path), MOST_TIMES * allowed)]
 
     def _options(self, row: Logits, limit: float) -> list[int]:
         """The tokens that may come next, the likeliest first."""
