@@ -192,6 +192,20 @@ def test_what_lies_outside_the_model_is_refused(built: Built, tmp_path: Path, ch
         built.feed([{"chunks": chunks}], tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["default", "llama3"])
+def test_the_rotary_frequencies_are_those_of_the_library(kind: str, tmp_path: Path) -> None:
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    config = LlamaConfig(**SIZES | {"rope_parameters": SIZES["rope_parameters"] | {"rope_type": kind}})
+    config.save_pretrained(tmp_path)
+    program = "import sys; from pathlib import Path; from checkpoint import read_architecture; "
+    program += "print(read_architecture(Path(sys.argv[1])).frequencies.tolist())"
+    command = [sys.executable, "-B", "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=RECIPE.parents[1] / "assets", capture_output=True, text=True, check=True)
+    assert np.allclose(json.loads(done.stdout), LlamaRotaryEmbedding(config).inv_freq, rtol=1e-6, atol=0)
+
+
 @needs_compiler
 @pytest.mark.parametrize(
     ("change", "reason"),
