@@ -1,1 +1,1 @@
-"""Agents that are programs of their own: how each is started, spoken to over the Agent Client Protocol, and ended."""
+"""Agents in processes of their own, programs or classes of the user's: started, spoken to, and ended for certain."""

@@ -18,7 +18,7 @@ from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop import resolve
 from vibeserve_loop.assess import PYTEST, Gate, limit_of
 from vibeserve_loop.broker.broker import Broker
-from vibeserve_loop.cli_agents.apart import apart
+from vibeserve_loop.cli_agents.own_class import separated
 from vibeserve_loop.commands.money import check_money
 from vibeserve_loop.engine import Search
 from vibeserve_loop.foreign import demanded
@@ -163,12 +163,12 @@ def _separate(crew: Crew, settings: Settings, folder: Path) -> Iterator[Crew]:
     with contextlib.ExitStack() as stack:
         pairs = zip(settings.agents, crew.agents, strict=True)
         agents = [
-            (label, stack.enter_context(apart(choice, agent, folder, settings.workers)))
+            (label, stack.enter_context(separated(choice, agent, folder, settings.workers)))
             for choice, (label, agent) in pairs
         ]
         planner = crew.planner
         if settings.planner and planner:
-            planner = stack.enter_context(apart(settings.planner, planner, folder, settings.workers))
+            planner = stack.enter_context(separated(settings.planner, planner, folder, settings.workers))
         yield Crew(tuple(agents), planner)
 
 

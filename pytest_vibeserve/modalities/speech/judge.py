@@ -19,8 +19,8 @@ from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full, perturbed
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.modalities.speech import audio
+from pytest_vibeserve.modalities.speech.audit import TranscriptAudit
 from pytest_vibeserve.modalities.speech.calibration import SpeechCalibration, calibrate, distance
-from pytest_vibeserve.modalities.speech.ear import Ear
 from pytest_vibeserve.modalities.speech.leaving import left
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.spoken import spoken
@@ -60,20 +60,20 @@ class SpeechJudge:
         return Auditor(self.reference, self.calibration.tokens, forbidden, self._bench.depth)
 
     @cached_property
-    def ear(self) -> Ear:
+    def transcript_audit(self) -> TranscriptAudit:
         """What transcripts are held against."""
-        return self._ear(self.reference, self.auditor)
+        return self._audit_of(self.reference, self.auditor)
 
     def audit(self) -> None:
         """Transcripts of clips and of streams, alone and under load, are the model's own of their own audio."""
         sizes = self._bench.target.audit
         count = sizes.quick if self._bench.depth == "quick" else sizes.full
         heard = asked(self._bench, self._wire, self._drawn(FIRST_LOOK, "audit/first"), FIRST_LOOK)
-        refused_at_once(self._bench, self.ear.own(heard, self._bench.draws("audit/first part"), "audit"))
+        refused_at_once(self._bench, self.transcript_audit.own(heard, self._bench.draws("audit/first part"), "audit"))
 
         def stage(number: int) -> list[Check]:
             heard.extend(self._asked(len(heard) if number else count - len(heard), f"audit/{number}"))
-            return self.ear.judged(heard, self._bench.draws(f"audit/{number} part"), "audit")
+            return self.transcript_audit.judged(heard, self._bench.draws(f"audit/{number} part"), "audit")
 
         decided(self._bench, stage)
 
@@ -95,7 +95,7 @@ class SpeechJudge:
         faults = [fault for fault in wrong if fault]
         answers = asked(self._bench, self._wire, self._drawn(4, "interface after"))
         found = [counted("interface.errors", faults, len(bad), "bad requests were refused")]
-        conclude(self._bench, [*found, *self.ear.own(answers, draws, "interface")])
+        conclude(self._bench, [*found, *self.transcript_audit.own(answers, draws, "interface")])
 
     def repeats(self) -> None:
         """A clip that comes again is transcribed again, unless the target allows stored answers; tried twice."""
@@ -113,7 +113,7 @@ class SpeechJudge:
         answers = deserted(self._bench, self._wire, draws)
         if self._bench.target.speech.streams:
             answers += left(self._bench, self._wire, draws)
-        conclude(self._bench, self.ear.own(answers, draws, "sessions"))
+        conclude(self._bench, self.transcript_audit.own(answers, draws, "sessions"))
 
     def canary(self) -> None:
         """Relaunched on a secret perturbed copy of the weights, the server hears as the copy does."""
@@ -131,7 +131,7 @@ class SpeechJudge:
         with perturbed(self._model, draws, far) as folder, self._bench.relaunched(folder) as bench:
             own = self.auditor
             reference = SpeechReference(folder, target)
-            copy = self._ear(reference, Auditor(reference, own.calibration, own.forbidden, own.depth))
+            copy = self._audit_of(reference, Auditor(reference, own.calibration, own.forbidden, own.depth))
             answers = asked(bench, self._wire, self._wire.fresh(draws, 4 * PROBES), target.limits.concurrency)
             conclude(self._bench, copy.own(answers, draws, "canary"))
 
@@ -141,10 +141,12 @@ class SpeechJudge:
 
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit transcripts that were measured."""
-        return conclude(self._bench, settled(self.ear.judged(answers, self._bench.draws("examine part"), "load")))
+        return conclude(
+            self._bench, settled(self.transcript_audit.judged(answers, self._bench.draws("examine part"), "load"))
+        )
 
-    def _ear(self, reference: SpeechReference, auditor: Auditor) -> Ear:
-        return Ear(self._wire, reference, auditor, self.calibration.excess, end_ids(self._model))
+    def _audit_of(self, reference: SpeechReference, auditor: Auditor) -> TranscriptAudit:
+        return TranscriptAudit(self._wire, reference, auditor, self.calibration.excess, end_ids(self._model))
 
     def _asked(self, count: int, purpose: str) -> list[Answer]:
         """Fresh clips, an eighth alone, and where the target streams a third of them in real time."""

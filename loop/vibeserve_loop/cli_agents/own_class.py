@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_vibeserve.errors import InfrastructureError, UsageError
-from vibeserve_loop.cli_agents.inside import Errand
 from vibeserve_loop.cli_agents.leashed import GRACE_S
 from vibeserve_loop.cli_agents.lenience import table
+from vibeserve_loop.cli_agents.own_class_process import Errand
 from vibeserve_loop.desk.endings import AgentStopped, Session, given_up, spent
 from vibeserve_loop.machine.processes import TETHER, ended_too
 from vibeserve_loop.records import AgentChoice, AgentResult, Spend
@@ -30,12 +30,13 @@ MINUTES = 30.0
 LONGEST_LINE = 8 * 2**20
 LONGEST_LOG = 64 * 2**20
 ENTRY = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vibeserve_loop.cli_agents.inside import main; main()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from vibeserve_loop.cli_agents.own_class_process import main; main()"
 )
 
 
 @contextlib.contextmanager
-def apart(choice: AgentChoice, agent: Agent, folder: Path, sessions: int) -> Iterator[Agent]:
+def separated(choice: AgentChoice, agent: Agent, folder: Path, sessions: int) -> Iterator[Agent]:
     """The agent as it is, or what does its sessions elsewhere where it is a class of the user's own.
 
     `folder` is the run's; processes for so many sessions at once are begun at once, for each takes a moment to start.
@@ -43,12 +44,12 @@ def apart(choice: AgentChoice, agent: Agent, folder: Path, sessions: int) -> Ite
     if ":" not in choice.name:
         yield agent
         return
-    with contextlib.closing(Apart(choice.name, choice.options, folder)) as found:
+    with contextlib.closing(OwnClass(choice.name, choice.options, folder)) as found:
         found.begin(sessions)
         yield found
 
 
-class Apart:
+class OwnClass:
     """Does the sessions of a class in processes of its own, each with one object that lives as long as its process.
 
     Sessions one after the other are one object's; what hangs or dies takes its object along.

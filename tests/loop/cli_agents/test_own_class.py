@@ -11,7 +11,7 @@ import pytest
 from agent_lab import brief
 from loop_lab import Lab
 
-from vibeserve_loop.cli_agents.apart import Apart
+from vibeserve_loop.cli_agents.own_class import OwnClass
 from vibeserve_loop.desk.endings import Session
 from vibeserve_loop.roles import Desk, Left
 from vibeserve_loop.sandboxes.none import NoneSandbox
@@ -77,7 +77,7 @@ def test_a_session_that_hangs_is_ended_and_what_it_had_paid_is_counted(
     place.mkdir(parents=True)
     desk = Desk(place, NoneSandbox(), restore=lambda: restored.append(1), log=lines.append)
     asked = replace(brief(lab.folder), left=Left() if own else Left(seconds=4.2))
-    with metered(lab.folder), closing(Apart("ways:Way", (("way", "hangs"),), place.parent)) as agent:
+    with metered(lab.folder), closing(OwnClass("ways:Way", (("way", "hangs"),), place.parent)) as agent:
         found = agent.work(asked, desk)
     assert isinstance(found, Session)
     assert found.failed == "hung: it did not end within 0.07 minutes"

@@ -15,7 +15,7 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.calibration import Calibration
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.modalities.speech.audio import Beginning, Clip
-from pytest_vibeserve.modalities.speech.ear import Ear, mixed
+from pytest_vibeserve.modalities.speech.audit import TranscriptAudit, mixed
 from pytest_vibeserve.modalities.speech.reference import SpeechReference
 from pytest_vibeserve.modalities.speech.wire import SpeechRequest, SpeechWire
 from pytest_vibeserve.reference import Context
@@ -48,54 +48,61 @@ def test_whose_words_are_compared_is_drawn(wire: SpeechWire, request_: SpeechReq
 
 
 @pytest.fixture
-def ear(speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary) -> Ear:
+def transcript_audit(speech_model: Path, speech_target: Target, speech_vocabulary: Vocabulary) -> TranscriptAudit:
     """What answers are held against, by a limit that honest float32 keeps."""
     reference = SpeechReference(speech_model, speech_target)
     calibration = Calibration(sigma=1e-3, ratios={"one": 1.0, "other": 9.0}, allowed="one", nearest="other")
     wire = SpeechWire.of(speech_target, speech_vocabulary, speech_model)
-    return Ear(wire, reference, Auditor(reference, calibration, (), "quick"), None, frozenset([1]))
+    return TranscriptAudit(wire, reference, Auditor(reference, calibration, (), "quick"), None, frozenset([1]))
 
 
 def results(checks: Sequence[Check], result: str) -> list[str]:
     return [check.name for check in checks if check.result == result]
 
 
-def test_where_nothing_can_be_compared_nothing_is_accepted(ear: Ear) -> None:
-    request = fresh(ear)
+def test_where_nothing_can_be_compared_nothing_is_accepted(transcript_audit: TranscriptAudit) -> None:
+    request = fresh(transcript_audit)
     answers = [Answer(request, 200, "", prompt_ids=request.prompt_ids)]
-    for checks in (ear.own(answers, random.Random(0), "x"), ear.judged(answers, random.Random(0), "x")):
+    for checks in (
+        transcript_audit.own(answers, random.Random(0), "x"),
+        transcript_audit.judged(answers, random.Random(0), "x"),
+    ):
         assert results(checks, "inconclusive") == ["x.request"]
 
 
-def test_words_without_ids_are_held_against_the_model(ear: Ear) -> None:
-    request = fresh(ear)
-    ids = greedy(ear.reference, request.clip, request.max_tokens)
-    right = Choice(0, (), ear.wire.vocabulary.decode(ids), "stop" if ids[-1] == 1 else "length", retokenised=True)
+def test_words_without_ids_are_held_against_the_model(transcript_audit: TranscriptAudit) -> None:
+    request = fresh(transcript_audit)
+    ids = greedy(transcript_audit.reference, request.clip, request.max_tokens)
+    right = Choice(
+        0, (), transcript_audit.wire.vocabulary.decode(ids), "stop" if ids[-1] == 1 else "length", retokenised=True
+    )
     for text, wrong in ((right.text, []), ("", ["x.request"]), ("hello world", ["x.request"])):
         choice = right if not wrong else replace(right, text=text, finish_reason="stop")
-        assert results(ear.own([Answer(request, 200, "", (choice,))], random.Random(0), "x"), "fail") == wrong
+        assert (
+            results(transcript_audit.own([Answer(request, 200, "", (choice,))], random.Random(0), "x"), "fail") == wrong
+        )
 
 
 @pytest.mark.parametrize("with_ids", [True, False])
 @pytest.mark.parametrize(("looks", "result"), [("no further", "pass"), ("ahead", "pass"), ("elsewhere", "fail")])
 def test_a_partial_transcript_may_be_of_frames_that_later_audio_cannot_change(
-    ear: Ear, looks: str, result: str, with_ids: bool
+    transcript_audit: TranscriptAudit, looks: str, result: str, with_ids: bool
 ) -> None:
-    request = fresh(ear)
+    request = fresh(transcript_audit)
     sent = request.clip.seconds
     half = Beginning(request.clip.until(sent / 2).samples, request.clip.rate, 0, request.clip.samples)
     spoken = {"no further": half, "ahead": replace(half, settled=True), "elsewhere": request.clip.until(sent / 4)}
-    ids = greedy(ear.reference, spoken[looks], request.max_tokens)
-    words = {"text": ear.wire.vocabulary.decode(ids)} | ({"token_ids": ids} if with_ids else {})
+    ids = greedy(transcript_audit.reference, spoken[looks], request.max_tokens)
+    words = {"text": transcript_audit.wire.vocabulary.decode(ids)} | ({"token_ids": ids} if with_ids else {})
     told = streamed(
         request, (sent + 0.5, {"type": "partial", "audio_s": sent / 2} | words), (sent + 1, {"type": "final"} | words)
     )
-    (check,) = ear.partials([ear.wire.streamed(request, told)], random.Random(0))
+    (check,) = transcript_audit.partials([transcript_audit.wire.streamed(request, told)], random.Random(0))
     assert (check.name, check.result) == ("stream.partials", result), check.detail
 
 
-def fresh(ear: Ear) -> SpeechRequest:
-    request = ear.wire.fresh(random.Random(5), 1)[0]
+def fresh(transcript_audit: TranscriptAudit) -> SpeechRequest:
+    request = transcript_audit.wire.fresh(random.Random(5), 1)[0]
     assert isinstance(request, SpeechRequest)
     return request
 

@@ -25,7 +25,7 @@ PARTIALS = "stream.partials"
 
 
 @dataclass(frozen=True, slots=True)
-class Ear:
+class TranscriptAudit:
     """Judges transcripts by one reference; `most` is the limit of word errors above honest ones, None for no limit."""
 
     wire: SpeechWire
