@@ -109,14 +109,14 @@ def workspace(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     root = tmp_path_factory.mktemp("compiled-step")
     torch.manual_seed(7)
-    model: Any = LlamaForCausalLM(LlamaConfig(**SIZES))
+    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(request.param, **SIZES))
     for name, weight in model.named_parameters():
         if weight.dim() == 2:
             spread = {"embed": 1.0, "q_proj": 1.5, "k_proj": 1.5, "lm_head": 2.5}
@@ -129,7 +129,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     candidate = workspace(root / "candidate")
     assert apply(candidate).returncode == 0
     subprocess.run([sys.executable, "build.py"], cwd=candidate, check=True)
-    reference = LlamaForCausalLM.from_pretrained(root / "model", dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(root / "model", dtype=torch.float32)
     return Built(candidate, root / "model", reference, model)
 
 
@@ -212,6 +212,8 @@ def test_the_rotary_frequencies_are_those_of_the_library(kind: str, tmp_path: Pa
     [
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope type 'yarn' is not supported"),
         ({"attention_bias": True}, "attention_bias is not supported"),
+        ({"use_sliding_window": True}, "use_sliding_window is not supported"),
+        ({"model_type": "gemma"}, "model_type 'gemma' is not supported, only 'llama' and 'qwen3'"),
         ({"intermediate_size": 100}, "no multiple of 16"),
         ({"hidden_size": 192}, "config.json asks for"),
     ],

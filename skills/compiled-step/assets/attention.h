@@ -93,16 +93,18 @@ class Attention {
       scratch.weights.resize(kMaxRows * row_stride(shape.cached()));
       scratch.queries.resize(kMaxRows * row_stride(shape.head_dim));
       scratch.mixed.resize(size_t(kMaxRows) * shape.head_dim);
+      scratch.normed.resize(shape.head_dim);
       scratch.rotated.resize(shape.head_dim);
     }
   }
 
   const Cache& cache() const { return cache_; }
 
-  // Caches keys and values of a chunk for one key head, then attends with the query heads that share it.
+  // Caches keys and values of a chunk for one key head of `layer`, then attends with the query heads that share it.
   // `qkv` holds the head's columns of each row of the step: queries, key, value; the result goes to rows of `mixed`.
-  void attend(const Chunk& chunk, int layer, int head, const float* qkv, uint16_t* mixed, int thread) {
-    Task task{chunk, cache_.head(layer, chunk.slot, head), head, qkv, mixed, scratch_[thread]};
+  void attend(const Chunk& chunk, int layer, const Layer& weights, int head, const float* qkv, uint16_t* mixed,
+              int thread) {
+    Task task{chunk, weights, cache_.head(layer, chunk.slot, head), head, qkv, mixed, scratch_[thread]};
     write_cache(task);
     int at_once = kMaxRows / shape_.group();
     for (int row = 0; row < chunk.length; row += at_once)
@@ -111,12 +113,13 @@ class Attention {
 
  private:
   struct Scratch {  // one per thread
-    std::vector<float> scores, mixed, rotated;
+    std::vector<float> scores, mixed, normed, rotated;
     std::vector<uint16_t> weights, queries;
   };
 
   struct Task {
     const Chunk& chunk;
+    const Layer& weights;
     Head cached;
     int head;
     const float* qkv;
@@ -128,9 +131,21 @@ class Attention {
     for (int i = 0; i < task.chunk.length; ++i) {
       const float* row = task.qkv + size_t(task.chunk.first_row + i) * shape_.head_block();
       const float* key = row + shape_.group() * shape_.head_dim;
-      rotary_.apply(key, task.chunk.start + i, task.scratch.rotated.data());
+      turn(task, key, task.weights.key_norm, task.chunk.start + i);
       task.cached.write(task.chunk.start + i, task.scratch.rotated.data(), key + shape_.head_dim);
     }
+  }
+
+  // Normalises a query or a key where the model does so, and turns it to its position, into `rotated`.
+  void turn(Task& task, const float* from, const std::vector<uint16_t>& norm, int position) const {
+    if (!norm.empty()) {
+      float* normed = task.scratch.normed.data();
+      float scale = norm_scale(from, shape_.head_dim, shape_.epsilon);
+      for (int d = 0; d < shape_.head_dim; d += kLanes)
+        store(normed + d, load<Lanes>(from + d) * scale * widen(&norm[d]));
+      from = normed;
+    }
+    rotary_.apply(from, position, task.scratch.rotated.data());
   }
 
   // Rows [row, row + count) of the chunk with all query heads of the key head, as up to kMaxRows queries.
@@ -164,8 +179,7 @@ class Attention {
     int group = shape_.group(), dim = shape_.head_dim;
     for (int i = 0; i < queries; ++i) {
       const float* from = task.qkv + size_t(task.chunk.first_row + row + i / group) * shape_.head_block();
-      rotary_.apply(from + i % group * dim, task.chunk.start + row + i / group,
-                    task.scratch.rotated.data());
+      turn(task, from + i % group * dim, task.weights.query_norm, task.chunk.start + row + i / group);
       for (int d = 0; d < dim; d += kLanes) {
         store(&task.scratch.queries[i * row_stride(dim) + d], round_lanes(load<Lanes>(&task.scratch.rotated[d])));
         __builtin_prefetch(mixed_head(task, row + i / group, i % group) + d, 1);

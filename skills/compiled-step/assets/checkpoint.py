@@ -1,4 +1,4 @@
-"""Reads a Hugging Face Llama folder: what config.json asks for and the bfloat16 tensors of its safetensors files."""
+"""Reads the folder of a Llama or a Qwen3: what config.json asks for, and the bfloat16 tensors of its files."""
 
 import json
 import math
@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 Tensor = npt.NDArray[np.uint16]
+KINDS = ("llama", "qwen3")
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The sizes and constants of a Llama; `eos_ids` may be empty, `context` is the most positions it was made for.
+    """The sizes and constants of a model; `eos_ids` may be empty, `context` is the most positions it was made for.
 
-    `frequencies` [head_dim / 2] are those of the rotary embedding.
+    `frequencies` [head_dim / 2] are those of the rotary embedding; `normed` says that each head's queries and keys are
+    normalised before it.
     """
 
     hidden: int
@@ -31,6 +33,7 @@ class Architecture:
     epsilon: float
     frequencies: npt.NDArray[np.float32]
     tied: bool
+    normed: bool
     eos_ids: tuple[int, ...]
 
 
@@ -51,6 +54,7 @@ def read_architecture(folder: Path) -> Architecture:
         epsilon=float(config["rms_norm_eps"]),
         frequencies=_frequencies(config, head_dim),
         tied=bool(config.get("tie_word_embeddings")),
+        normed=config.get("model_type") == "qwen3",
         eos_ids=_eos_ids(folder, config),
     )
     _refuse_unsupported(config, architecture)
@@ -87,13 +91,14 @@ def _eos_ids(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _refuse_unsupported(config: dict[str, Any], a: Architecture) -> None:
-    if config.get("model_type") != "llama":
-        raise ValueError(f"config.json: model_type {config.get('model_type')!r} is not supported, only 'llama'")
+    if config.get("model_type") not in KINDS:
+        kinds = " and ".join(map(repr, KINDS))
+        raise ValueError(f"config.json: model_type {config.get('model_type')!r} is not supported, only {kinds}")
     if config.get("hidden_act", "silu") != "silu":
         raise ValueError(f"config.json: hidden_act {config['hidden_act']!r} is not supported, only 'silu'")
-    for bias in ("attention_bias", "mlp_bias"):
-        if config.get(bias):
-            raise ValueError(f"config.json: {bias} is not supported")
+    for extra in ("attention_bias", "mlp_bias", "use_sliding_window"):
+        if config.get(extra):
+            raise ValueError(f"config.json: {extra} is not supported")
     for name in ("hidden", "head_dim", "intermediate"):
         if getattr(a, name) % 16:
             raise ValueError(f"config.json: {name} of {getattr(a, name)} is no multiple of 16")

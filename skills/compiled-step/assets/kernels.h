@@ -1,6 +1,7 @@
 // Arithmetic of the step: sixteen float lanes, bfloat16 rounding, and products of bfloat16 rows with packed tiles.
 // Only `dot_pairs` and `round_lanes` know the instruction set; the rest is GNU vector code for any processor.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -92,6 +93,13 @@ inline float largest(Lanes value) {
   float best = value[0];
   for (int i = 1; i < kLanes; ++i) best = value[i] > best ? value[i] : best;
   return best;
+}
+
+// What RMSNorm multiplies `count` floats by, before its weight.
+inline float norm_scale(const float* x, int count, float epsilon) {
+  Lanes squares{};
+  for (int d = 0; d < count; d += kLanes) squares += load<Lanes>(x + d) * load<Lanes>(x + d);
+  return 1.0f / std::sqrt(total(squares) / float(count) + epsilon);
 }
 
 struct Rows {  // bfloat16 activations, `stride` elements from row to row

@@ -1,6 +1,5 @@
-// The sizes of a Llama and its packed weights.
+// The sizes of a Llama or a Qwen3 and its packed weights.
 #pragma once
-#include <cmath>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -71,4 +70,5 @@ struct Chunk {  // `length` tokens of a slot from position `start` on, as rows o
 struct Layer {
   Matrix qkv, output, gate_up, down;  // gate_up alternates: a tile of gate, the same tile of up
   std::vector<uint16_t> attention_norm, mlp_norm;
+  std::vector<uint16_t> query_norm, key_norm;  // [head_dim], or empty where queries and keys are not normalised
 };

@@ -1,4 +1,4 @@
-"""The model of this candidate: one compiled ragged step of a Llama over per-slot caches of keys and values."""
+"""The model of this candidate: one compiled step of a Llama or a Qwen3 over per-slot caches of keys and values."""
 
 import ctypes
 import os
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from checkpoint import Architecture, Checkpoint, Tensor, read_architecture
 
 THREADS = 2
+TENSORS = 11  # of a layer, the last two only where queries and keys are normalised
 LIBRARY = Path(__file__).with_name("libstep.so")
 Logits = npt.NDArray[np.float32]
 
@@ -55,7 +56,10 @@ def _load_library() -> ctypes.CDLL:
 
 
 class Model:
-    """A Llama with `slots` caches of `context` positions; bfloat16 weights and products, float32 sums and residual."""
+    """A Llama or a Qwen3 with `slots` caches of `context` positions.
+
+    Weights and products are bfloat16, sums and the residual float32.
+    """
 
     def __init__(self, folder: Path, slots: int, context: int) -> None:
         """Read and pack the weights; ValueError when the model is not one that step.cpp computes."""
@@ -132,10 +136,11 @@ class Model:
             "mlp.down_proj": (a.hidden, a.intermediate),
             "input_layernorm": (a.hidden,),
             "post_attention_layernorm": (a.hidden,),
+            **(dict.fromkeys(("self_attn.q_norm", "self_attn.k_norm"), (a.head_dim,)) if a.normed else {}),
         }
         for layer in range(a.layers):
             tensors = [checkpoint.tensor(f"model.layers.{layer}.{n}.weight", s) for n, s in shapes.items()]
-            self._library.model_load_layer(self._handle, layer, _pointers(tensors))
+            self._library.model_load_layer(self._handle, layer, _pointers(tensors, TENSORS))
         embedding = checkpoint.tensor("model.embed_tokens.weight", (a.vocabulary, a.hidden))
         norm = checkpoint.tensor("model.norm.weight", (a.hidden,))
         head = embedding if a.tied else checkpoint.tensor("lm_head.weight", (a.vocabulary, a.hidden))
@@ -163,5 +168,6 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _pointers(tensors: list[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.ctypes.data for tensor in tensors))
+def _pointers(tensors: list[Tensor], count: int) -> ctypes.Array[ctypes.c_void_p]:
+    """Return `count` pointers: those of the tensors, and null for those that the model does not have."""
+    return (ctypes.c_void_p * count)(*(tensor.ctypes.data for tensor in tensors))

@@ -1,4 +1,4 @@
-// One ragged step of a Llama on the CPU: bfloat16 weights and matrix inputs, every sum and the residual in float.
+// One ragged step of a Llama or a Qwen3 on the CPU: bfloat16 weights and matrix inputs, every sum and the residual in float.
 #include "attention.h"
 #include "pool.h"
 
@@ -9,7 +9,7 @@ class Model {
     plan_weights();
   }
 
-  // Tensors in the order q, k, v, o, gate, up, down, input norm, post-attention norm.
+  // Tensors in the order q, k, v, o, gate, up, down, input norm, post-attention norm, and query and key norm or null.
   void load_layer(int index, const uint16_t* const* tensors) {
     Layer& layer = layers_[index];
     size_t dim = shape_.head_dim, share = shape_.group() * dim, tiles = dim / kLanes;
@@ -25,6 +25,8 @@ class Model {
     layer.down.pack(tensors[6], shape_.hidden, 0, 1);
     layer.attention_norm.assign(tensors[7], tensors[7] + shape_.hidden);
     layer.mlp_norm.assign(tensors[8], tensors[8] + shape_.hidden);
+    if (tensors[9]) layer.query_norm.assign(tensors[9], tensors[9] + dim);
+    if (tensors[10]) layer.key_norm.assign(tensors[10], tensors[10] + dim);
   }
 
   void load_ends(const uint16_t* embedding, const uint16_t* norm, const uint16_t* head) {
@@ -123,12 +125,8 @@ class Model {
   }
 
   void normalise_row(const float* x, const uint16_t* weight, uint16_t* to) const {
-    Lanes squares{};
-    for (int d = 0; d < shape_.hidden; d += kLanes) {
-      __builtin_prefetch(to + d, 1);
-      squares += load<Lanes>(x + d) * load<Lanes>(x + d);
-    }
-    float scale = 1.0f / std::sqrt(total(squares) / float(shape_.hidden) + shape_.epsilon);
+    for (int d = 0; d < shape_.hidden; d += kLanes) __builtin_prefetch(to + d, 1);
+    float scale = norm_scale(x, shape_.hidden, shape_.epsilon);
     for (int d = 0; d < shape_.hidden; d += kLanes)
       store(to + d, round_lanes(load<Lanes>(x + d) * scale * widen(weight + d)));
   }
@@ -190,7 +188,8 @@ class Model {
         multiply(normed().from(row), count, matrix.view().from(head * tiles), tiles, matrix.pairs, qkv.from(row, 0),
                  idle_pages_.data());
       }
-      for (const Chunk& chunk : chunks) attention_.attend(chunk, index, head, qkv.data, attended_.get(), thread);
+      for (const Chunk& chunk : chunks)
+        attention_.attend(chunk, index, layers_[index], head, qkv.data, attended_.get(), thread);
     });
   }
 
