@@ -7,10 +7,10 @@ import torch
 from torch.nn.functional import conv1d, linear, silu, softplus
 from transformers.models.olmo_hybrid.modeling_olmo_hybrid import torch_chunk_gated_delta_rule
 
+from pages import Place
+
 NORM_EPSILON = 1e-5
 UNIT_EPSILON = 1e-6
-Span = tuple[slice, int, int]
-"""Rows of a step, their slot, the position of the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,10 @@ class DeltaLayer:
         self._kernel = torch.cat([weights[f"{name}.{part}_conv1d.weight"] for part in "qkv"]).float()
         self._decay, self._bias = weights[f"{name}.A_log"].float().exp(), weights[f"{name}.dt_bias"].float()
         self._largest = 2.0 if config["linear_allow_neg_eigval"] else 1.0
-        self._inputs = torch.zeros(slots, len(self._kernel), self._kernel.shape[-1] - 1, dtype=torch.bfloat16)
-        self._matrices = torch.zeros(slots, self._heads, *self._sizes)
+        device = self._into.device
+        shape = slots, len(self._kernel), self._kernel.shape[-1] - 1
+        self._inputs = torch.zeros(shape, dtype=torch.bfloat16, device=device)
+        self._matrices = torch.zeros(slots, self._heads, *self._sizes, device=device)
 
     def state(self, slot: int) -> State:
         """Return a copy of a slot's state."""
@@ -53,9 +55,9 @@ class DeltaLayer:
         """Overwrite a slot's state."""
         self._inputs[slot], self._matrices[slot] = state.inputs, state.matrices
 
-    def __call__(self, hidden: torch.Tensor, spans: Sequence[Span]) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, places: Sequence[Place]) -> torch.Tensor:
         """Return the layer's part of each row, and move the states of the slots on."""
-        fresh = [slot for _, slot, start in spans if start == 0]
+        fresh = [slot for _, slot, start in places if start == 0]
         if fresh:
             self._inputs[fresh] = 0
             self._matrices[fresh] = 0
@@ -63,12 +65,12 @@ class DeltaLayer:
         mixed = torch.cat((query, key, value), dim=-1)
         decay = -self._decay * softplus(step.float() + self._bias)
         strength = self._largest * beta.float().sigmoid()
-        seen = torch.empty(len(hidden), self._heads, self._sizes[1])
-        single = [span for span in spans if span[0].stop - span[0].start == 1]
+        seen = torch.empty(len(hidden), self._heads, self._sizes[1], device=hidden.device)
+        single = [place for place in places if place[0].stop - place[0].start == 1]
         if single:
-            rows, slots = [span[0].start for span in single], [span[1] for span in single]
+            rows, slots = [place[0].start for place in single], [place[1] for place in single]
             seen[rows] = self._once(mixed[rows], decay[rows], strength[rows], slots)
-        for rows, slot, _ in (span for span in spans if span[0].stop - span[0].start > 1):
+        for rows, slot, _ in (place for place in places if place[0].stop - place[0].start > 1):
             seen[rows] = self._many(mixed[rows], decay[rows], strength[rows], slot)
         gated = normed(seen.to(hidden.dtype), self._norm, NORM_EPSILON).float()
         gated = gated * silu(gate.reshape(gated.shape).float())

@@ -1,20 +1,26 @@
-"""The model of this candidate: OLMo Hybrid in plain torch, with per-slot caches of both kinds of state."""
+"""The model of this candidate: OLMo Hybrid in plain torch, with keys and values in pages and a state for each slot."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, linear, silu
 
 from delta import DeltaLayer, State, normed
+from pages import PAGE, Layout, PagedCache, Place
 
 Logits = NDArray[np.float32]
 Weights = dict[str, torch.Tensor]
+
+SHARE = 0.8
+"""Of a card's memory, what pages may take of the part that the weights leave free."""
 
 
 @dataclass(slots=True)
@@ -42,10 +48,10 @@ class Mlp:
 
 
 class Attention:
-    """One layer that attends to everything, with keys and values [slots, heads, context, size]."""
+    """One layer that attends to everything."""
 
-    def __init__(self, weights: Weights, name: str, config: dict[str, int], slots: int, context: int) -> None:
-        """Pick the tensors of layer `name`, and take room for its caches."""
+    def __init__(self, weights: Weights, name: str, config: dict[str, int], pages: int) -> None:
+        """Pick the tensors of layer `name`, and take room for its keys and values."""
         self._epsilon = config["rms_norm_eps"]
         self._heads, self._kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
         self._size = config["hidden_size"] // self._heads
@@ -54,30 +60,19 @@ class Attention:
         self._query_norm, self._key_norm = weights[f"{own}.q_norm.weight"], weights[f"{own}.k_norm.weight"]
         self._norms = [weights[f"{name}.post_{part}_layernorm.weight"] for part in ("attention", "feedforward")]
         self._mlp = Mlp(weights, name)
-        shape = (slots, self._kv_heads, context, self._size)
-        self.keys, self.values = (torch.zeros(shape, dtype=torch.bfloat16) for _ in range(2))
+        self.cache = PagedCache((self._kv_heads, pages, self._size), str(self._query.device))
 
-    def __call__(self, hidden: torch.Tensor, chunks: Sequence[Chunk]) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Return the rows after this layer; each part is normalised behind itself."""
-        hidden = hidden + normed(self._attended(hidden, chunks), self._norms[0], self._epsilon)
+        hidden = hidden + normed(self._attended(hidden, layout), self._norms[0], self._epsilon)
         return hidden + normed(self._mlp(hidden), self._norms[1], self._epsilon)
 
-    def _attended(self, hidden: torch.Tensor, chunks: Sequence[Chunk]) -> torch.Tensor:
+    def _attended(self, hidden: torch.Tensor, layout: Layout) -> torch.Tensor:
         query = normed(linear(hidden, self._query), self._query_norm, self._epsilon)
         key = normed(linear(hidden, self._key), self._key_norm, self._epsilon)
         query = query.reshape(-1, self._heads, self._size)
         key, value = (rows.reshape(-1, self._kv_heads, self._size) for rows in (key, linear(hidden, self._value)))
-        mixed = torch.empty_like(query)
-        for rows, chunk in spans(chunks):
-            end = chunk.start + len(chunk.tokens)
-            self.keys[chunk.slot, :, chunk.start : end] = key[rows].transpose(0, 1)
-            self.values[chunk.slot, :, chunk.start : end] = value[rows].transpose(0, 1)
-            seen = torch.arange(end) <= torch.arange(chunk.start, end).unsqueeze(1)
-            mixed[rows] = scaled_dot_product_attention(
-                query[rows].transpose(0, 1).unsqueeze(0), self.keys[None, chunk.slot, :, :end],
-                self.values[None, chunk.slot, :, :end], attn_mask=seen, enable_gqa=self._heads != self._kv_heads,
-            )[0].transpose(0, 1)  # fmt: skip
-        return linear(mixed.flatten(1), self._output)
+        return linear(self.cache.attend(layout, query, key, value).flatten(1), self._output)
 
 
 class Linear:
@@ -90,46 +85,59 @@ class Linear:
         self.delta = DeltaLayer(weights, f"{name}.linear_attn", config, slots)
         self._mlp = Mlp(weights, name)
 
-    def __call__(self, hidden: torch.Tensor, chunks: Sequence[Chunk]) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, places: Sequence[Place]) -> torch.Tensor:
         """Return the rows after this layer."""
-        before = normed(hidden, self._norms[0], self._epsilon)
-        hidden = hidden + self.delta(before, [(rows, chunk.slot, chunk.start) for rows, chunk in spans(chunks)])
+        hidden = hidden + self.delta(normed(hidden, self._norms[0], self._epsilon), places)
         return hidden + self._mlp(normed(hidden, self._norms[1], self._epsilon))
 
 
 class Model:
-    """OLMo Hybrid with `slots` caches of `context` positions; bfloat16 weights and products, float32 states."""
+    """OLMo Hybrid with states for some slots and pages of keys and values for their texts, on a GPU where there is one.
+
+    Weights and products are bfloat16, states float32.  Each slot begins with pages of its own for a whole `context`;
+    `slots` says how many can.
+    """
 
     def __init__(self, folder: Path, slots: int, context: int) -> None:
-        """Read config.json and model.safetensors; KeyError or ValueError when the checkpoint is none of OLMo Hybrid."""
+        """Read config.json and the weights; KeyError or ValueError when the checkpoint is none of OLMo Hybrid."""
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if (config.get("rope_parameters") or {}).get("rope_theta") is not None:
             raise ValueError("config.json asks for rotary positions, which this model has not")
-        weights = load_file(folder / "model.safetensors")
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        weights: Weights = {}
+        for path in sorted(folder.glob("model*.safetensors")):
+            weights |= load_file(path, self._device)
         eos = config["eos_token_id"]
         self.vocabulary: int = config["vocab_size"]
-        self.context, self.slots = min(context, config["max_position_embeddings"]), slots
+        self.context = min(context, config["max_position_embeddings"])
         self.eos_ids: tuple[int, ...] = tuple(eos) if isinstance(eos, list) else (eos,)
         self._epsilon = config["rms_norm_eps"]
         self._embedding = weights["model.embed_tokens.weight"]
+        each = -(-self.context // PAGE)
+        self.pages = min(slots * each, _fitting(config, self._device))
+        self.slots = min(slots, self.pages // each)
+        self._tables = [list(range(slot * each, (slot + 1) * each)) for slot in range(slots)]
         self._layers: list[Attention | Linear] = []
         for index, kind in enumerate(config["layer_types"]):
             name = f"model.layers.{index}"
             full = kind == "full_attention"
             self._layers.append(
-                Attention(weights, name, config, slots, self.context) if full else Linear(weights, name, config, slots)
+                Attention(weights, name, config, self.pages) if full else Linear(weights, name, config, slots)
             )
         self._norm, self._head = weights["model.norm.weight"], weights["lm_head.weight"]
 
     @torch.inference_mode()
     def step(self, chunks: Sequence[Chunk]) -> Logits:
         """Feed the chunks and return float32 logits [rows, vocabulary], rows in the order of the chunks."""
-        tokens = torch.tensor([token for chunk in chunks for token in chunk.tokens])
+        tokens = torch.tensor([token for chunk in chunks for token in chunk.tokens], device=self._device)
         hidden = embedding(tokens, self._embedding)
+        places = [(rows, chunk.slot, chunk.start) for rows, chunk in spans(chunks)]
+        layout = Layout(places, self._tables, self._device)
         for layer in self._layers:
-            hidden = layer(hidden, chunks)
+            hidden = layer(hidden, layout) if isinstance(layer, Attention) else layer(hidden, places)
         wanted = [place for rows, chunk in spans(chunks) for place in _wanted(rows, chunk)]
-        logits: Logits = linear(normed(hidden[wanted], self._norm, self._epsilon), self._head).float().numpy()
+        rows = linear(normed(hidden[wanted], self._norm, self._epsilon), self._head)
+        logits: Logits = rows.float().cpu().numpy()
         return logits
 
     @torch.inference_mode()
@@ -138,15 +146,19 @@ class Model:
         return [layer.delta.state(slot) for layer in self._layers if isinstance(layer, Linear)]
 
     @torch.inference_mode()
-    def begin_from(self, source: int, target: int, length: int, states: Sequence[State]) -> None:
-        """Make a slot hold the first `length` positions of another (or of itself), whose states there are given."""
-        given = iter(states)
+    def begin_from(self, slot: int, pages: Sequence[int], states: Sequence[State]) -> None:
+        """Let a slot's text lie in these pages, and go on from these states; without states it is at its beginning."""
+        self._tables[slot] = list(pages)
+        deltas = [layer.delta for layer in self._layers if isinstance(layer, Linear)]
+        for delta, state in zip(deltas, states, strict=False):
+            delta.put(slot, state)
+
+    @torch.inference_mode()
+    def copy_page(self, source: int, target: int) -> None:
+        """Copy the keys and values of a page to another, in all layers."""
         for layer in self._layers:
-            if isinstance(layer, Linear):
-                layer.delta.put(target, next(given))
-            elif source != target:
-                layer.keys[target, :, :length] = layer.keys[source, :, :length]
-                layer.values[target, :, :length] = layer.values[source, :, :length]
+            if isinstance(layer, Attention):
+                layer.cache.copy(source, target)
 
 
 def spans(chunks: Sequence[Chunk]) -> Iterator[tuple[slice, Chunk]]:
@@ -159,3 +171,13 @@ def spans(chunks: Sequence[Chunk]) -> Iterator[tuple[slice, Chunk]]:
 
 def _wanted(rows: slice, chunk: Chunk) -> range:
     return range(rows.start, rows.stop) if chunk.every else range(rows.stop - 1, rows.stop)
+
+
+def _fitting(config: dict[str, Any], device: str) -> int:
+    """Return how many pages a card has room for; elsewhere memory is taken only where something is written."""
+    if device != "cuda":
+        return sys.maxsize
+    size = config["hidden_size"] // config["num_attention_heads"]
+    layers = config["layer_types"].count("full_attention")
+    bytes_a_page = 2 * 2 * PAGE * size * config["num_key_value_heads"] * layers
+    return int(SHARE * torch.cuda.mem_get_info()[0]) // bytes_a_page

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-NEW = ("model.py", "delta.py", "scheduler.py")
+NEW = ("model.py", "delta.py", "pages.py", "scheduler.py")
 
 
 def refuse(reason: str) -> NoReturn:
@@ -32,7 +32,7 @@ def main() -> None:
             refuse(f"there is a {name} already")
     for name in ("generation.py", *NEW):
         shutil.copyfile(ASSETS / name, workspace / name)
-    print("generation.py: own decode loop; added model.py and delta.py (two kinds of cache) and scheduler.py")
+    print("generation.py: own decode loop; added model.py, delta.py, pages.py (two kinds of cache) and scheduler.py")
 
 
 if __name__ == "__main__":

@@ -1,72 +1,108 @@
-"""What the slots of the model hold of earlier texts, and from where a new prompt can go on.
+"""What is held of earlier texts, and from where a new prompt can go on.
 
-Keys and values can be cut at any position; a state of fixed size belongs to the one position at which it was copied.
-So copies are kept at every block's end, where texts were seen to part, and at the end of every text.
+Keys and values can be cut at any position: whole pages are shared, and a page that is cut is copied.  A state of fixed
+size belongs to the one position at which it was copied; so copies are kept at every block's end, where texts were seen
+to part, and at the end of every text.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from delta import State
 from model import Model
+from pages import PAGE
 
 BLOCK = 64
+REMEMBERED = 24
+"""Texts that are remembered after their end, if pages last."""
 
 
-@dataclass(slots=True)
-class Held:
-    """The tokens of one slot, and copies of its states by the number of tokens that they are of."""
+@dataclass(slots=True, eq=False)
+class Text:
+    """The tokens of one text, their pages, and copies of its states by the number of tokens that they are of."""
 
     tokens: list[int] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
     states: dict[int, list[State]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A slot for a new prompt, how many of its first tokens it holds, and after how many another text parts from it."""
+    """A new prompt's text, how many of its first tokens it holds, and after how many another text parts from it."""
 
-    slot: int
+    text: Text
     length: int
     parting: int
 
 
 class Prefixes:
-    """Remembers all slots, also those whose texts have ended."""
+    """Remembers the texts of all slots, and some that have ended, the longest unused first."""
 
     def __init__(self, model: Model) -> None:
-        """Begin with empty slots."""
+        """Begin with every page free."""
         self._model = model
-        self._held = [Held() for _ in range(model.slots)]
+        self._free = list(range(model.pages))
+        self._readers: Counter[int] = Counter()
+        self._texts: list[Text] = []
+        self._ended: list[Text] = []
 
-    def keep(self, slot: int, length: int) -> None:
-        """Copy the states of a slot, which are those of its first `length` tokens."""
-        self._held[slot].states[length] = self._model.states(slot)
+    def keep(self, slot: int, text: Text, length: int) -> None:
+        """Copy the states of a slot, which are those of the first `length` tokens of its text."""
+        text.states[length] = self._model.states(slot)
 
-    def remember(self, slot: int, tokens: list[int]) -> None:
-        """Note which tokens a slot has computed."""
-        self._held[slot].tokens = tokens
+    def end(self, text: Text) -> None:
+        """Let go of the pages behind a text's tokens, and remember it until others need the rest."""
+        used = -(-len(text.tokens) // PAGE)
+        self._give_back(text.pages[used:])
+        del text.pages[used:]
+        self._texts.remove(text)
+        self._ended.append(text)
+        while len(self._ended) > REMEMBERED:
+            self._give_back(self._ended.pop(0).pages)
 
-    def claim(self, free: Sequence[int], tokens: list[int]) -> Claim:
-        """Take one of the free slots (the one that was left longest ago first) for a prompt."""
+    def claim(self, slot: int, tokens: list[int], room: int) -> Claim | None:
+        """Begin a text with room for so many tokens in a slot; None while texts that are going on hold the pages."""
         # The last token is always computed: its logits are what is asked for.
         wanted = tokens[:-1]
-        common = [shared(held.tokens, wanted) for held in self._held]
-        usable = [
-            max((at for at in held.states if at <= limit), default=0)
-            for held, limit in zip(self._held, common, strict=True)
-        ]
-        source = max(range(len(usable)), key=lambda slot: (usable[slot], slot in free))
-        length = usable[source]
-        slot = source if source in free and length else self._least(free, common)
-        kept = {at: states for at, states in self._held[source].states.items() if at <= length}
-        if length:
-            self._model.begin_from(source, slot, length, kept[length])
-        self._held[slot] = Held(tokens[:length], kept if length else {})
-        return Claim(slot, length, max(common))
+        common = [(shared(text.tokens, wanted), text) for text in (*self._texts, *self._ended)]
+        usable = [(max((at for at in text.states if at <= limit), default=0), text) for limit, text in common]
+        length, source = max(usable, key=lambda one: one[0], default=(0, Text()))
+        source = source if length else Text()
+        pages = self._pages(source, length, room)
+        if pages is None:
+            length, source = 0, Text()
+            pages = self._pages(source, length, room)
+        if pages is None:
+            return None
+        if length % PAGE:
+            self._model.copy_page(source.pages[length // PAGE], pages[length // PAGE])
+        self._model.begin_from(slot, pages, source.states.get(length, ()))
+        text = Text(tokens[:length], pages, {at: kept for at, kept in source.states.items() if at <= length})
+        self._texts.append(text)
+        if source in self._ended:
+            self._ended.append(self._ended.pop(self._ended.index(source)))
+        return Claim(text, length, max((limit for limit, _ in common), default=0))
 
-    def _least(self, free: Sequence[int], common: Sequence[int]) -> int:
-        """The free slot that is of least use to this prompt; of those the one that was left longest ago."""
-        return min(free, key=lambda slot: (common[slot] > 0, free.index(slot)))
+    def _pages(self, source: Text, length: int, room: int) -> list[int] | None:
+        """The whole pages of the source's first `length` tokens, and new ones; ended texts but it make place."""
+        first = source.pages[: length // PAGE]
+        need = -(-room // PAGE) - len(first)
+        for text in [text for text in self._ended if text is not source]:
+            if len(self._free) >= need:
+                break
+            self._ended.remove(text)
+            self._give_back(text.pages)
+        if len(self._free) < need:
+            return None
+        new = _adjacent(self._free, need)
+        self._free = sorted(set(self._free).difference(new))
+        self._readers.update([*first, *new])
+        return [*first, *new]
+
+    def _give_back(self, pages: Sequence[int]) -> None:
+        self._readers.subtract(pages)
+        self._free = sorted({*self._free, *(page for page in pages if not self._readers[page])})
 
 
 def shared(held: Sequence[int], wanted: Sequence[int]) -> int:
@@ -83,3 +119,11 @@ def next_stop(cached: int, parting: int, end: int) -> int:
     if parting > cached:
         stops.append(parting)
     return min(stops)
+
+
+def _adjacent(free: Sequence[int], count: int) -> list[int]:
+    """So many of the sorted free pages: the first that lie one behind the other, since those are read as they lie."""
+    for place in range(len(free) - count + 1):
+        if count and free[place + count - 1] - free[place] == count - 1:
+            return list(free[place : place + count])
+    return list(free[:count])

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model import Chunk, Logits, Model
-from prefixes import Prefixes, next_stop
+from prefixes import Prefixes, Text, next_stop
 from sampling import token_logprobs
 from sequence import Event, Sequence
 
 ACTIVE = 20
 SLOTS = ACTIVE + 4
+"""Contexts that there are pages for: those beyond the active ones are room for texts that have ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +20,7 @@ class Active:
 
     sequence: Sequence
     slot: int
+    text: Text
     cached: int
     parting: int
 
@@ -37,7 +39,7 @@ class Scheduler:
         self._prefixes = Prefixes(model)
         self._waiting: deque[Sequence] = deque()
         self._active: list[Active] = []
-        self._free = list(range(model.slots))
+        self._free = list(range(ACTIVE))
 
     @property
     def idle(self) -> bool:
@@ -63,22 +65,24 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Give the next sequence a slot while no prompt is being read: what that shares with it is known only then."""
-        full = len(self._active) >= ACTIVE or not self._waiting
-        if full or any(active.reading for active in self._active):
+        if not self._free or not self._waiting or any(active.reading for active in self._active):
             return
-        sequence = self._waiting.popleft()
+        sequence = self._waiting[0]
         for active in self._active:
-            self._prefixes.remember(active.slot, active.sequence.tokens[: active.cached])
-        claim = self._prefixes.claim(self._free, sequence.tokens)
-        self._free.remove(claim.slot)
-        self._active.append(Active(sequence, claim.slot, claim.length, claim.parting))
+            active.text.tokens = active.sequence.tokens[: active.cached]
+        room = sequence.prompt_length + sequence.request.max_tokens
+        claim = self._prefixes.claim(self._free[0], sequence.tokens, room)
+        if claim:
+            self._waiting.popleft()
+            self._active.append(Active(sequence, self._free.pop(0), claim.text, claim.length, claim.parting))
 
     def _release(self, active: Active) -> None:
         """Take the slot of a sequence that has ended, and remember what it holds."""
         self._active.remove(active)
         self._free.append(active.slot)
-        self._prefixes.remember(active.slot, active.sequence.tokens[: active.cached])
-        self._prefixes.keep(active.slot, active.cached)
+        active.text.tokens = active.sequence.tokens[: active.cached]
+        self._prefixes.keep(active.slot, active.text, active.cached)
+        self._prefixes.end(active.text)
 
     def _chunk(self, active: Active) -> Chunk:
         """Return the tokens of a sequence that come next: one, or its prompt up to the next stop."""
@@ -93,7 +97,7 @@ class Scheduler:
             was_reading = active.reading
             active.cached += len(chunk.tokens)
             if was_reading:
-                self._prefixes.keep(active.slot, active.cached)
+                self._prefixes.keep(active.slot, active.text, active.cached)
             if active.cached == len(active.sequence.tokens):
                 events.append(self._extend(active, row))
                 if active.sequence.finished:

@@ -1,4 +1,4 @@
-"""Share beginnings of prompts in both kinds of cache, and step all sequences together."""
+"""Share beginnings of prompts in both kinds of cache, pages and states, and step all sequences together."""
 
 import argparse
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-BLOCKS = {"block-64": 64, "block-256": 256}
+BLOCKS = {"block-64": 64, "block-256": 256, "block-1024": 1024}
 
 
 def refuse(reason: str) -> NoReturn:
