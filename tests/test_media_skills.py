@@ -51,6 +51,26 @@ with torch.inference_mode():
     pixels = [painter.paint(words, noise, 3, 4.0) for words in ("a fox in fog", "", "by the sea " * 60)]
 print(json.dumps(np.stack(pixels)[:, ::4, ::4].tolist()))
 """
+# Of the model's own size and of another, whose positions are stretched.
+SIZED = """
+import json, sys
+from pathlib import Path
+import numpy as np
+{load}
+draws, found = np.random.default_rng(3), []
+for words, shape in ("a fox in fog", (16, 16, 16)), ("", (16, 16, 16)), ("by the sea " * 60, (16, 12, 20)):
+    found.append(painter.paint(words, draws.standard_normal(shape, dtype=np.float32), 4, 4.0).ravel().tolist())
+print(json.dumps(found))
+"""
+IN_TORCH = SIZED.format(
+    load="""
+import torch
+from painter import Painter
+torch.set_grad_enabled(False)
+painter = Painter.load(Path(sys.argv[1]), torch.float32)
+"""
+)
+COMPILED = SIZED.format(load="from painter import Painter; painter = Painter(Path(sys.argv[1]))")
 CHATTING = """
 import json, sys
 from pathlib import Path
@@ -123,6 +143,18 @@ def test_what_a_step_need_not_compute_changes_no_image(skills: tuple[str, ...], 
         pytest.skip("no C++ compiler")
     plain, kept = both("show_o2_h100", skills, PAINTING, tmp_path)
     assert np.allclose(np.asarray(plain), np.asarray(kept), atol=2e-4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_image_errs_less_than_honest_bfloat16_in_torch_does(tmp_path: Path) -> None:
+    folder = edited("show_o2_h100", ("compiled-image",), tmp_path / "candidate")
+    subprocess.run([sys.executable, "build.py"], cwd=folder, check=True, timeout=300)
+    exact = plainly("show_o2_h100", IN_TORCH)
+    rounded = plainly("show_o2_h100", IN_TORCH.replace("float32)\n", "bfloat16)\n"))
+    found = printed(folder, COMPILED, model_folder(load_target("show_o2_h100", "tiny")))
+    for image, honest, truth in zip(*(map(np.asarray, images) for images in (found, rounded, exact)), strict=True):
+        assert image.shape == truth.shape
+        assert 0 < np.square(image - truth).mean() < np.square(honest - truth).mean()
 
 
 def test_a_llama_written_out_says_what_the_library_says(tmp_path: Path) -> None:

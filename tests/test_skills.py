@@ -34,6 +34,7 @@ HINTS = {
     "shared-beginnings",
 }
 COMPILED = "compiled-step"
+BY_COMPILER = (COMPILED, "compiled-flow-step", "compiled-image")
 BY_MLX = "mlx-flow-step"
 CAPTURED = "captured-decode"
 STARTERS = {
@@ -123,7 +124,7 @@ def test_a_skill_is_valid_and_says_what_it_is_for(skill: Path) -> None:
     [(skill.name, one) for skill in SKILLS for one in metadata(skill, "variants") or [""]],
 )
 def test_a_recipe_applies_once_after_what_it_requires(name: str, variant: str, tmp_path: Path) -> None:
-    if name == COMPILED and shutil.which("g++") is None:
+    if name in BY_COMPILER and shutil.which("g++") is None:
         pytest.skip("no C++ compiler")
     if name == BY_MLX and find_spec("mlx") is None:
         pytest.skip("MLX is not installed")

@@ -217,7 +217,7 @@ def _drawn(name: str, like: torch.Tensor, generator: torch.Generator) -> torch.T
             else torch.ones(like.shape, dtype=torch.bfloat16)
         )
     root = math.sqrt(like.shape[-1])
-    gains = {"embed_tokens": root, "position_emb": root, "q_proj": 1.5, "k_proj": 1.5, "adaLN": 0.5, "head.2": 2.0}
+    gains = {"embed_tokens": root, "position_emb": root, "q_proj": 1.5, "k_proj": 1.5, "adaLN": 1.5, "head.2": 2.0}
     gain = next((gain for part, gain in gains.items() if part in name), 1.0)
     deviation = gain / math.sqrt(math.prod(like.shape[1:]))
     return (torch.randn(like.shape, generator=generator) * deviation).to(torch.bfloat16)

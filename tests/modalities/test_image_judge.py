@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from wired import judged, refused_by
 
+from pytest_vibeserve.modalities.image.audit import traced
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.workload import Vocabulary
 
@@ -69,3 +71,31 @@ def test_rounded_weights_are_told_from_honest_noise(
 ) -> None:
     with judged(SERVER, image_model, "eight-bit", image_target, vocabulary) as (bench, judge):
         assert refused_by(bench, judge.audit) & {"audit.noise-ratio", "audit.groups"}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param("eight-bit-in-groups", marks=SLOW), "words-in-eight-bit"], ids=["all weights", "some"]
+)
+def test_rounded_weights_that_err_less_than_honest_noise_are_told_by_where_their_errors_point(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, image_model, kind, image_target, vocabulary) as (bench, judge):
+        assert "audit.signature" in refused_by(bench, judge.audit)
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["guidance-kept", "velocity-foretold", "meaning-kept", "words-by-their-beginning"])
+def test_what_a_step_takes_from_another_or_from_other_words_is_refused(
+    image_model: Path, image_target: Target, vocabulary: Vocabulary, kind: str
+) -> None:
+    with judged(SERVER, image_model, kind, image_target, vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.audit) & {"audit.request", "audit.noise-ratio", "audit.groups"}
+
+
+def test_a_trace_is_the_share_of_one_deviation_in_another() -> None:
+    draws = np.random.default_rng(0)
+    truth, deviation, noise = (draws.standard_normal((64, 64, 3)).astype(np.float32) for _ in range(3))
+    assert traced(truth + deviation, truth + deviation, truth) == pytest.approx(1.0)
+    assert traced(truth + 0.4 * deviation + noise, truth + deviation, truth) == pytest.approx(0.4, abs=0.05)
+    assert traced(truth + noise, truth + deviation, truth) == pytest.approx(0.0, abs=0.05)
+    assert traced(truth + noise, truth, truth) == 0.0

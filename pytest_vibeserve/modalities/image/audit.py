@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,34 +10,44 @@ from typing import Literal
 import numpy as np
 
 from pytest_vibeserve.judge.ratio import Floats, Ratio, ratio
+from pytest_vibeserve.judge.signature import COEFFICIENT, Signature
 from pytest_vibeserve.modalities.image.calibration import ROUNDING, ImageCalibration
 from pytest_vibeserve.modalities.image.reference import (
+    Drawing,
     ImageReference,
     forbidden_drawings,
     honest_drawings,
     psnr,
     squared,
 )
-from pytest_vibeserve.modalities.image.wire import ImageAnswer, ImageRequest
+from pytest_vibeserve.modalities.image.wire import ImageAnswer, ImageRequest, Pixels
 from pytest_vibeserve.report import Check, Result
+from pytest_vibeserve.variants import QUANTISERS, Variant
 
 FLOOR = 0.05
 """Share of the calibrated noise that is added to both sums of a ratio, for each image."""
 
 GROUP_CONFIDENCE, SMALLEST_GROUP = 0.9998, 12
+NARROW = Drawing(QUANTISERS[0], Variant(QUANTISERS[0], weights=QUANTISERS[0]))
+"""The forbidden drawing whose trace is looked for in every image: it may err less than honest arithmetic does."""
+
 RESEMBLES = 0.25
 """An image this many times nearer to a forbidden drawing than to the reference is said to be like it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One image beside its reference: mean squared errors of the server and [variants] of honest computations."""
+    """One image beside its reference: mean squared errors of the server and [variants] of honest computations.
+
+    `trace` says how much of the deviation of rounded weights is in the server's: 0 is none, 1 is all of it.
+    """
 
     answer: ImageAnswer
     request: ImageRequest
     error: float
     honest: Floats
     share: float
+    trace: float = 0.0
 
     @property
     def shown(self) -> str:
@@ -63,11 +74,14 @@ class ImageAuditor:
         floor = honest_drawings(self.reference.dtype)[:-1]
         honest = np.asarray(self.reference.errors(answer.request, floor, truth))
         error, rounding = squared(answer.pixels, truth), ROUNDING[answer.request.format]
-        return Seen(answer, answer.request, error, honest, error / (float(honest.max()) + rounding))
+        share = error / (float(honest.max()) + rounding)
+        trace = 0.0 if self.quantization else traced(answer.pixels, self.reference.draw(answer.request, NARROW), truth)
+        return Seen(answer, answer.request, error, honest, share, trace)
 
     def checks(self, seen: Sequence[Seen], name: str) -> list[Check]:
         """Every check of the images; those that fail say what the worst image is like."""
-        return self._explained(seen, [self.single(seen, name), self._ratio(seen, name), self._groups(seen, name)])
+        found = [self.single(seen, name), self._ratio(seen, name), self._groups(seen, name)]
+        return self._explained(seen, found if self.quantization else [*found, self._signature(seen, name)])
 
     def glanced(self, seen: Sequence[Seen], name: str) -> list[Check]:
         """The check of single images alone, for the first few; empty where nothing is broken."""
@@ -126,6 +140,18 @@ class ImageAuditor:
             detail=f"by kind of request; the largest is of images {which}",
         )  # fmt: skip
 
+    def _signature(self, seen: Sequence[Seen], name: str) -> Check:
+        """The deviations do not point to where rounded weights move an image, however small they are."""
+        traces = np.array([item.trace for item in seen])
+        mean, spread = float(traces.mean()), float(traces.std(ddof=1)) if len(traces) > 1 else math.inf
+        found = Signature(NARROW.name, mean, mean / max(spread / math.sqrt(len(traces)), 1e-9))
+        return Check(
+            name=f"{name}.signature", result="fail" if found.found else "pass", statistic=mean, threshold=COEFFICIENT,
+            detail=f"share of the deviation of weights as {found.name} in that of {len(seen)} images, {found.z:.1f} "
+            "standard errors from none",
+            example=max(seen, key=lambda item: item.trace).shown if found.found else "",
+        )  # fmt: skip
+
     def _of(self, seen: Sequence[Seen], confidence: float = 0.998) -> Ratio:
         rounding = ROUNDING[seen[0].request.format]
         errors = np.array([item.error for item in seen])
@@ -140,3 +166,10 @@ class ImageAuditor:
         errors = self.reference.errors(worst.request, forbidden, worst.answer.pixels)
         best = int(np.argmin(errors))
         return f"most like {forbidden[best].name}" if errors[best] < RESEMBLES * worst.error else ""
+
+
+def traced(served: Pixels, other: Pixels, truth: Pixels) -> float:
+    """How much of another drawing's deviation from the truth is in the served one: least squares over the pixels."""
+    theirs, ours = other.astype(np.float64) - truth, served.astype(np.float64) - truth
+    size = float(np.square(theirs).sum())
+    return float((theirs * ours).sum()) / size if size else 0.0
