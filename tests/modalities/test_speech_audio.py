@@ -38,8 +38,16 @@ def test_a_shift_keeps_the_length_and_padding_does_not(clip: audio.Clip) -> None
     late, longer = audio.shifted(random.Random(1), clip), audio.padded(random.Random(1), clip)
     assert len(late.samples) == len(clip.samples)
     assert len(longer.samples) > len(clip.samples)
-    moved = int(np.argmax(late.samples != 0)) - int(np.argmax(clip.samples != 0))
+    moved = round(random.Random(1).uniform(0.003, 0.25) * RATE)
     assert np.array_equal(late.samples[moved:], clip.samples[: len(clip.samples) - moved])
+
+
+def test_silence_around_a_clip_is_faint_and_never_known_beforehand(clip: audio.Clip) -> None:
+    late = [audio.shifted(random.Random(seed), clip).samples[:160] for seed in (2, 3)]
+    ends = [part for seed in (2, 3) for part in np.split(audio.padded(random.Random(seed), clip).samples, [160, -160])]
+    for first, second in (late, ends[::3], ends[2::3]):
+        assert not np.array_equal(first, second)
+        assert all(1 < np.abs(silence).max() < 100 for silence in (first, second))
 
 
 def test_noise_is_as_loud_as_it_should_be(clip: audio.Clip) -> None:

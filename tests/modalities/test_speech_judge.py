@@ -68,6 +68,12 @@ def test_without_ids_the_text_of_a_relaunched_server_tells_whose_weights_it_has(
         ("partials-of-a-sliver", {"audit.answered"}),
         ("no-ids-and-streams-made-up", {"audit.wer", "audit.request"}),
         ("one-token-partials", {"stream.whole"}),
+        ("coarse-partials", {"stream.partials"}),
+        ("encoded-once", {"audit.request", "stream.partials"}),
+        ("silence-known", {"stream.partials"}),
+        ("layer-left-out-in-a-crowd", {"audit.request", "stream.partials"}),
+        ("end-unheard", {"audit.request"}),
+        ("every-second-partial", {"stream.partials"}),
     ],
 )
 def test_a_server_that_does_not_hear_is_refused(

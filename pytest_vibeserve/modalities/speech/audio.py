@@ -16,6 +16,10 @@ PEAK = 0.6
 SYLLABLE_S = (0.08, 0.3)
 PITCH_HZ = (90.0, 260.0)
 FORMANTS_HZ = ((250, 900), (800, 2500), (2200, 3600))
+HUSH = 3.0
+"""Standard deviation of the noise where nobody speaks, in steps of 16 bits: of nothing at all the transcript would be
+known beforehand.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,13 @@ def spliced(draws: random.Random, first: Clip, second: Clip) -> Clip:
 def shifted(draws: random.Random, clip: Clip) -> Clip:
     """The clip a few milliseconds to a quarter of a second later, of the same length."""
     late = round(draws.uniform(0.003, 0.25) * clip.rate)
-    moved = np.concatenate([np.zeros(late, dtype=np.int16), clip.samples[:-late]])
+    moved = np.concatenate([_hush(draws, late), clip.samples[:-late]])
     return Clip(moved, clip.rate, draws.getrandbits(32))
 
 
 def padded(draws: random.Random, clip: Clip) -> Clip:
-    """The clip between silences."""
-    before, after = (np.zeros(round(draws.uniform(0.05, 0.4) * clip.rate), dtype=np.int16) for _ in range(2))
+    """The clip between silences, which are never the same."""
+    before, after = (_hush(draws, round(draws.uniform(0.05, 0.4) * clip.rate)) for _ in range(2))
     return Clip(np.concatenate([before, clip.samples, after]), clip.rate, draws.getrandbits(32))
 
 
@@ -97,6 +101,12 @@ def noisy(draws: random.Random, clip: Clip) -> Clip:
     loud = float(np.sqrt(np.square(clip.floats).mean()))
     noise = np.random.default_rng(draws.getrandbits(63)).standard_normal(len(clip.samples))
     return _clip(clip.floats + loud * 10 ** (-draws.uniform(5, 25) / 20) * noise, clip.rate)
+
+
+def _hush(draws: random.Random, size: int) -> Samples:
+    """The noise of a room in which nobody speaks."""
+    noise = np.random.default_rng(draws.getrandbits(63)).standard_normal(size)
+    return np.round(HUSH * noise).astype(np.int16)
 
 
 def _clip(wave_: NDArray[np.floating], rate: int) -> Clip:

@@ -25,7 +25,7 @@ from pytest_vibeserve.variants import REFERENCE, Variant, honest, quantised, str
 from pytest_vibeserve.weights import cache_root
 
 DATA = "VIBESERVE_DATA_SPEECH"
-VERSION = 1
+VERSION = 2
 CLIPS, TOKENS = 15, 24
 EIGHT_BIT = 4
 

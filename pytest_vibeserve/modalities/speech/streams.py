@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -14,7 +16,9 @@ from pytest_vibeserve.errors import InfrastructureError
 
 GRACE_S = 60.0
 LATE_S = 0.25
-"""How late (p95) frames may leave before the client, not the server, is what is measured."""
+"""How late (p95) frames may leave before the client, not the server, is what is measured; a server may leave those of
+a stream waiting as long before it does not serve in real time.
+"""
 
 # An isolated interpreter sees neither the working folder nor PYTHONPATH, so a bare checkout is imported by its place.
 BOOTSTRAP = """
@@ -69,7 +73,7 @@ class Stream:
 class Streamed:
     """What happened on one stream, in seconds since the traffic's start; `error` is "" when it was closed in order.
 
-    `sent_s` is when each frame had left: never before its last sample was due.
+    `sent_s` is when each frame was ready to leave: never before its last sample was due, and whatever the server did.
     """
 
     id: int
@@ -104,7 +108,10 @@ class Spoken:
 
 
 def speak(order: Order, streams: Sequence[Stream]) -> Spoken:
-    """Speak all streams at the same time; InfrastructureError when the client itself failed or could not keep time."""
+    """Speak all streams at the same time; InfrastructureError when the client itself failed or could not keep time.
+
+    A server that does not take what is said makes nobody else late: that is an error of its stream.
+    """
     head = {
         "host": order.host, "port": order.port, "netns_pid": order.netns_pid,
         "streams": [
@@ -133,18 +140,33 @@ def speak(order: Order, streams: Sequence[Stream]) -> Spoken:
     return Spoken(tuple(found), late, told["lag_s"], told["cpu_s"])
 
 
-def _streamed(entry: dict[str, object]) -> Streamed:
-    told = orjson.loads(orjson.dumps(entry))
+def _streamed(told: dict[str, Any]) -> Streamed:
+    waited_s = _waited(told)
+    late = f"the server took the audio {waited_s:.2f} s late (p95; {LATE_S:g} allowed)" if waited_s > LATE_S else ""
+    error = "; ".join(filter(None, (told["error"], late)))
     return Streamed(
-        told["id"], told["error"], told["start_s"], tuple(told["sent_s"]), told["finalised_s"],
+        told["id"], error, told["start_s"], tuple(told["sent_s"]), told["finalised_s"],
         tuple((at_s, text) for at_s, text in told["events"]), told["done_s"],
     )  # fmt: skip
 
 
+def _waited(told: dict[str, Any]) -> float:
+    """How long (p95) the frames of a stream waited on the open line until the server had taken them."""
+    taken = chain(told["taken_s"], repeat(told["done_s"]))
+    waits = (at_s - max(sent_s, told["opened_s"]) for at_s, sent_s in zip(taken, told["sent_s"], strict=False))
+    return _nearly_all(waits, 0.95) if told["opened_s"] else 0.0
+
+
 def _late(streams: Sequence[Stream], found: Sequence[Streamed]) -> tuple[float, float]:
-    late = sorted(
+    late = [
         sent_s - streamed.start_s - min((k + 1) * stream.frame_bytes, len(stream.audio)) / 2 / stream.rate
         for stream, streamed in zip(streams, found, strict=True)
         for k, sent_s in enumerate(streamed.sent_s)
-    )
-    return (late[int(0.95 * (len(late) - 1))], late[int(0.99 * (len(late) - 1))]) if late else (0.0, 0.0)
+    ]
+    return _nearly_all(late, 0.95), _nearly_all(late, 0.99)
+
+
+def _nearly_all(values: Iterable[float], share: float) -> float:
+    """What so large a share of the values does not exceed, 0 of none."""
+    ordered = sorted(values)
+    return ordered[int(share * (len(ordered) - 1))] if ordered else 0.0
