@@ -97,14 +97,15 @@ def test_a_task_names_every_field_and_is_never_twice_the_same() -> None:
     assert all(f"{name} " in one.words for name in narrowed.schema["properties"])
 
 
-def test_half_of_the_constrained_chats_keep_a_schema_of_the_set_and_the_rest_is_counted(
+def test_a_third_of_the_constrained_chats_keep_a_schema_of_the_set_and_the_rest_is_counted(
     given: Path, chat_model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     given.write_text(row(json.dumps(GITHUB)) + "\n" + row(FIELD, "o2") + row({"anyOf": []}, "o3") + row(True, "o4"))
     with caplog.at_level(logging.WARNING):
         found = [chat for chat in chats(chat_model) if chat.schema]
     public = [chat for chat in found if chat.kind.startswith("public")]
-    assert len(public) == len(found) // 2
+    # Two of the six kinds, which are drawn in turns.
+    assert len(public) == 2 * (len(found) // 6) + min(2, len(found) % 6)
     assert {chat.schema for chat in public} == {json.dumps(bounded(one).schema) for one in (GITHUB, FIELD)}
     assert all(getattr(chat.prompt_ids, "condition", "") == chat.schema for chat in public)
     assert [chat.id for chat in chats(chat_model)] == list(range(40))

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pytest_vibeserve.modalities.chat.grammar import FORBIDDEN, Grammar, Whitespace
-from pytest_vibeserve.modalities.chat.tasks import decoys, same_schema, same_words, task
+from pytest_vibeserve.modalities.chat.tasks import decoys, same_fields, same_schema, same_shape, same_words, task, texts
 from pytest_vibeserve.workload import Vocabulary
 
 END = 1
@@ -48,12 +48,27 @@ def test_whatever_the_grammar_allows_is_a_document_of_the_schema_and_no_longer_t
 ) -> None:
     draws = random.Random(seed)
     first = task(draws)
-    for given in (first, same_schema(first, draws), same_words(first, draws), decoys(draws)):
+    twins = (same_schema(first, draws), same_words(first, draws), same_shape(first, draws), same_fields(first))
+    for given in (first, *twins, decoys(draws), texts(draws)):
         ids = wandered(grammar, given.schema, draws)
         text = chat_vocabulary.decode(ids)
         Draft202012Validator(json.loads(given.schema)).validate(json.loads(text))
         assert len(text.encode()) <= given.longest
         assert grammar.broken(given.schema, (*ids, END)) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_twins_of_a_schema_differ_in_their_values_alone_or_in_their_order_alone(seed: int) -> None:
+    draws = random.Random(seed)
+    first = task(draws)
+    fields, other, turned = (
+        json.loads(one.schema)["properties"] for one in (first, same_shape(first, draws), same_fields(first))
+    )
+    assert [*other] == [*fields] == [*turned][::-1]
+    assert turned == fields
+    assert [kind.get("type") for kind in other.values()] == [kind.get("type") for kind in fields.values()]
+    assert all(other[name] != kind for name, kind in fields.items() if kind != {"type": "boolean"})
+    assert first.words == same_shape(first, draws).words == same_fields(first).words
 
 
 def test_forced_text_may_be_cut_anyhow(grammar: Grammar, chat_vocabulary: Vocabulary) -> None:

@@ -32,6 +32,7 @@ def test_an_honest_server_keeps_the_interface_and_computes_repeats_again(
         judge.sampled()
     names = {check.name for check in bench.checks}
     assert {"interface.json-schema", "interface.prediction", "interface.turns", "repeats.computed"} <= names
+    assert {"interface.json-draws", "repeats.documents"} <= names
     assert not bench.failed()
 
 
@@ -57,6 +58,8 @@ def test_an_honest_server_without_token_ids_is_followed_along_its_text(
         ("by-words", "json.valid audit.request"),
         ("echo", "json.valid audit.request"),
         ("unconstrained", "json.valid"),
+        ("by-shape", "json.valid json.grammar audit.request"),
+        pytest.param("by-fields", "json.grammar", marks=pytest.mark.slow),
         ("no-system", "audit.prompt-ids"),
     ],
 )
@@ -65,3 +68,15 @@ def test_a_server_that_does_not_ask_the_model_is_refused(
 ) -> None:
     with judged(SERVER, chat_model, kind, chat_target, chat_vocabulary) as (bench, judge):
         assert refused_by(bench, judge.audit) & set(check.split())
+
+
+@pytest.mark.slow
+def test_documents_are_not_stored(chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary) -> None:
+    with judged(SERVER, chat_model, "stored", chat_target, chat_vocabulary) as (bench, judge):
+        assert refused_by(bench, judge.repeats) == {"repeats.documents"}
+
+
+@pytest.mark.slow
+def test_documents_are_drawn(chat_model: Path, chat_target: Target, chat_vocabulary: Vocabulary) -> None:
+    with judged(SERVER, chat_model, "likeliest", chat_target, chat_vocabulary) as (bench, judge):
+        assert "interface.json-draws" in refused_by(bench, judge.interface)

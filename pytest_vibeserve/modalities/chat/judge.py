@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,20 @@ from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.bench import Bench
 from pytest_vibeserve.judge.examination import FIRST_LOOK, examined, glanced, settled
 from pytest_vibeserve.judge.interface import searched
+from pytest_vibeserve.judge.repeats import Spoken
 from pytest_vibeserve.modalities.chat.bench import ChatBench, ChatWire
 from pytest_vibeserve.modalities.chat.grammar import INSTALL, Grammar, MaskedReference
 from pytest_vibeserve.modalities.chat.properties import ChatConversation, chat_properties
 from pytest_vibeserve.modalities.chat.recut import RecutAuditor
 from pytest_vibeserve.modalities.chat.requests import numbered
 from pytest_vibeserve.modalities.chat.secrets import leaked, secrets_told
+from pytest_vibeserve.modalities.chat.tasks import same_schema, texts
 from pytest_vibeserve.modalities.chat.wire import ChatRequest
 from pytest_vibeserve.modalities.conclusion import conclude, decided, refused_at_once
 from pytest_vibeserve.modalities.desertion import deserted
 from pytest_vibeserve.modalities.perturbation import left_to_full
 from pytest_vibeserve.report import Check
+from pytest_vibeserve.workload import Request
 
 
 class ChatJudge(Judge):
@@ -95,6 +99,19 @@ class ChatJudge(Judge):
     def examine(self, answers: Sequence[Answer]) -> list[Check]:
         """Audit the answers that were measured; constrained ones must be valid as well."""
         return [*conclude(self.chats, self._valid(answers)), *super().examine(answers)]
+
+    def _routes(self) -> Mapping[str, Spoken]:
+        if not self.chats.target.chat.schemas:
+            return super()._routes()
+        workload = self.chats.wire.workload(self.chats.draws("documents"))
+        given = texts(workload.draws)
+
+        def document(request: Request) -> Request:
+            # One schema for all: whoever keeps its grammar keeps it for the fresh ones too.
+            chat = workload.of_task(same_schema(given, workload.draws), request.kind, "")
+            return replace(chat, id=request.id, stream=request.stream)
+
+        return {**super()._routes(), "repeats.documents": document}
 
     def _asked(self, count: int, part: str) -> list[Answer]:
         """Fresh chats, an eighth of them alone, and with predictions where the target has them."""

@@ -12,11 +12,13 @@ from pytest_vibeserve.judge import properties, refusals
 from pytest_vibeserve.judge.agreement import described
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.conversation import Breached, Conversation
+from pytest_vibeserve.judge.draws import unlikely
 from pytest_vibeserve.judge.interface import Way, ways_of
 from pytest_vibeserve.judge.properties import Property
 from pytest_vibeserve.load_generator import Reply
 from pytest_vibeserve.modalities.chat.bench import ChatBench
 from pytest_vibeserve.modalities.chat.requests import ChatWorkload, as_chat
+from pytest_vibeserve.modalities.chat.tasks import texts
 from pytest_vibeserve.modalities.chat.wire import PATH, ChatRequest, Message, body
 from pytest_vibeserve.modalities.refusal import unrefused
 from pytest_vibeserve.workload import Request
@@ -121,6 +123,19 @@ def constrained(talk: Conversation) -> None:
             raise Breached("a constrained answer with room enough did not end by itself", described(answer))
 
 
+def draws(talk: Conversation) -> None:
+    """The choices of n under a schema are independent draws, and so are the documents of two seeds."""
+    assert isinstance(talk, ChatConversation)
+    workload = talk.workload()
+    chat = workload.of_task(texts(workload.draws), "interface", "")
+    several = replace(chat, id=1, n=2, temperature=1.0, stream=talk.draw(st.booleans()))
+    one, other = (replace(chat, id=number, temperature=1.0, seed=number) for number in (2, 3))
+    found, seeded, reseeded = talk.ask(several, one, other)
+    for answer, document in ((found, found.choices[-1]), (seeded, reseeded.choices[0])):
+        if answer.choices[0].text == document.text and unlikely(talk.auditor, answer):
+            raise Breached("one document is given where independent draws of it were asked for", described(answer))
+
+
 def predictions(talk: Conversation) -> None:
     """A prediction, right, spoilt, empty or another's, changes nothing but the speed; every answer is audited."""
     assert isinstance(talk, ChatConversation)
@@ -159,7 +174,7 @@ def chat_properties(schemas: bool, predicted: bool) -> dict[str, Property]:
     found = {name: properties.PROPERTIES[name] for name in SHARED}
     found |= {"turns": turns, "errors": malformed, "routes": refusals.routes}
     if schemas:
-        found |= {"json-schema": constrained, "bad-schema": bad_schema}
+        found |= {"json-schema": constrained, "json-draws": draws, "bad-schema": bad_schema}
     if predicted:
         found["prediction"] = predictions
     return found

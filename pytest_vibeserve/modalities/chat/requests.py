@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import islice
 
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.modalities.chat.tasks import Task, decoys, same_schema, same_words, task
+from pytest_vibeserve.modalities.chat.tasks import Task, decoys, same_fields, same_schema, same_shape, same_words, task
 from pytest_vibeserve.modalities.chat.template import Template
 from pytest_vibeserve.modalities.chat.wire import ChatRequest, Message
 from pytest_vibeserve.modalities.conditioned import Conditioned
@@ -60,9 +60,10 @@ class ChatWorkload:
         return replace(chat, max_tokens=min(chat.max_tokens, room))
 
     def constrained(self, count: int) -> list[ChatRequest]:
-        """Chats with a schema: plain ones, two of one schema, two of one wording, and decoy codes; some sampled.
+        """Chats with a schema: plain ones, twins of their schema, wording, shape and fields, and decoys; some sampled.
 
-        Twins come after the same system's turn: nothing but the schema, or nothing but the wording, tells them apart.
+        Twins come after the same system's turn: nothing but the wording, the schema, the values that its fields may
+        have, or their order, tells them apart.
         """
         found: list[ChatRequest] = []
         while len(found) < count:
@@ -70,6 +71,7 @@ class ChatWorkload:
             drawn = (
                 ("json", first), ("schema twin", same_schema(first, self.draws)),
                 ("wording twin", same_words(first, self.draws)), ("decoy", decoys(self.draws)),
+                ("shape twin", same_shape(first, self.draws)), ("order twin", same_fields(first)),
             )  # fmt: skip
             found += [self.of_task(given, kind, system) for kind, given in drawn]
         place = self.draws.randrange(SAMPLED)

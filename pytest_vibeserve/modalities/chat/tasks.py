@@ -30,6 +30,7 @@ WORDS = (
 )
 SENTINEL = "^sx-[0-9a-f]{8}$"
 SENTINEL_BYTES = 13
+TEXTS, TEXT_BYTES = 3, (24, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,19 @@ def same_words(given: Task, draws: random.Random) -> Task:
     return Task(other.schema, given.words, other.longest)
 
 
+def same_shape(given: Task, draws: random.Random) -> Task:
+    """The request again with the same names and kinds of fields in their order, which may have other values."""
+    stated = json.loads(given.schema)["properties"]
+    return _task({name: _other(kind, draws) for name, kind in stated.items()}, given.words)
+
+
+def same_fields(given: Task) -> Task:
+    """The request again with the very same fields, the last of them first."""
+    schema = json.loads(given.schema)
+    turned = schema | {"properties": dict(reversed(schema["properties"].items())), "required": schema["required"][::-1]}
+    return Task(json.dumps(turned), given.words, given.longest)
+
+
 def decoys(draws: random.Random) -> Task:
     """Several codes of one form, one of them asked for in words only."""
     things = draws.sample(THINGS, 3)
@@ -81,6 +95,14 @@ def decoys(draws: random.Random) -> Task:
     code = Field({"type": "string", "pattern": SENTINEL}, SENTINEL_BYTES, "")
     fields = {"code": code, draws.choice(NAMES): draws.choice(KINDS)(draws)}
     return _task(fields, f"Note that {said}. Answer with the code of the {draws.choice(things)}.")
+
+
+def texts(draws: random.Random) -> Task:
+    """A schema of texts so long that two draws of a document hardly ever agree."""
+    pattern = f"^[a-z]{{{TEXT_BYTES[0]},{TEXT_BYTES[1]}}}$"
+    field = Field({"type": "string", "pattern": pattern}, 2 + TEXT_BYTES[1], draws.choice(WORDS))
+    fields = dict.fromkeys(draws.sample(NAMES, TEXTS), field)
+    return _task(fields, _words(draws, fields))
 
 
 def _task(fields: dict[str, Field], words: str) -> Task:
@@ -125,3 +147,13 @@ def _array(draws: random.Random) -> Field:
 
 
 KINDS: tuple[Callable[[random.Random], Field], ...] = (_enum, _integer, _boolean, _text, _text, _array)
+
+
+def _other(stated: dict[str, Any], draws: random.Random) -> Field:
+    """A field of the kind that a schema states, with another schema; a boolean has but one."""
+    makers = {"integer": _integer, "boolean": _boolean, "string": _text, "array": _array}
+    kind = makers.get(stated.get("type", ""), _enum)
+    found = kind(draws)
+    while found.schema == stated and kind is not _boolean:
+        found = kind(draws)
+    return found

@@ -93,6 +93,47 @@ class ByWords(BySchema):
         return json.dumps(body["messages"]) if body.get("response_format") else ""
 
 
+class Stored(BySchema):
+    """Gives the very same request its document again."""
+
+    def key(self, body: Body) -> str:
+        asked = body.get("response_format") and not body["temperature"]
+        return json.dumps([body["messages"], body["response_format"]]) if asked else ""
+
+
+class Likeliest(Chat):
+    """Gives the likeliest document whatever the temperature."""
+
+    def choice(self, body: Body, number: int) -> Iterator[Said]:
+        greedy = {"temperature": 0.0} if body.get("response_format") else {}
+        yield from super().choice({**body, **greedy}, number)
+
+
+class ByShape(Chat):
+    """Takes a schema for an earlier one whose fields have the same names and kinds."""
+
+    def __init__(self, model: Path) -> None:
+        super().__init__(model)
+        self.known: dict[str, Body] = {}
+
+    def key(self, schema: Body) -> str:
+        return json.dumps([(name, kind.get("type")) for name, kind in schema["properties"].items()])
+
+    def matcher(self, body: Body) -> Any:
+        schema = body["response_format"]["json_schema"]["schema"] if body.get("response_format") else {}
+        if "properties" in schema:
+            known = self.known.setdefault(self.key(schema), schema)
+            body = {**body, "response_format": {"json_schema": {"schema": known}}}
+        return super().matcher(body)
+
+
+class ByFields(ByShape):
+    """Takes a schema for an earlier one with the same fields in whatever order."""
+
+    def key(self, schema: Body) -> str:
+        return json.dumps([schema["properties"], sorted(schema["required"])], sort_keys=True)
+
+
 class Echo(Canned):
     """Gives the prediction back."""
 
@@ -170,7 +211,8 @@ def forced_bytes(tokens: Any, forced: bytes) -> Iterator[int]:
 KINDS: dict[str, type[Chat]] = {
     "honest": Chat, "float32": Float32, "eager": Eager, "jump-forward": JumpForward, "filled": Filled,
     "sentinel": Sentinel, "by-schema": BySchema, "by-words": ByWords, "echo": Echo, "unconstrained": Unconstrained,
-    "no-system": NoSystem, "plain-jumps": PlainJumps,
+    "no-system": NoSystem, "plain-jumps": PlainJumps, "stored": Stored, "likeliest": Likeliest, "by-shape": ByShape,
+    "by-fields": ByFields,
 }  # fmt: skip
 
 
