@@ -45,6 +45,20 @@ def test_every_check_carries_its_statistic_its_limit_and_the_load() -> None:
         assert check.result == "skip" or (check.statistic is not None and check.threshold is not None)
 
 
+def test_what_speech_cannot_show_is_said_of_speech() -> None:
+    streams = Load(name="streams", arrival="streams", concurrency=8)
+    whole = replace(answered(), request=replace(answered().request, stream=False))
+    found = checked(*[whole] * 20, load=streams)
+    said = {
+        "service.arrivals": "audio is sent as it is spoken", "service.fairness": "only a closed loop has turns",
+        "stream.bursts": "no stream of tokens could show any",
+        "stream.first-token": "no stream of tokens could show it",
+    }  # fmt: skip
+    assert {name: (found[name].result, found[name].detail) for name in said} == {
+        name: ("skip", f"streams: {words}") for name, words in said.items()
+    }
+
+
 def test_one_refused_request_of_many_is_refused_service() -> None:
     refused = replace(answered(), fault="HTTP 503: 'busy'", choices=())
     found = checked(*[answered()] * 99, refused)["service.answered"]
@@ -72,10 +86,14 @@ def test_an_answer_that_may_end_early_is_never_longer(change: dict[str, object],
     assert (checked(ending)["length.max-tokens"].result == "pass") == (tokens <= asked)
 
 
-def test_retokenised_text_need_not_have_the_same_number_of_tokens() -> None:
-    plain = answered(6, 8)
-    retokenised = replace(plain, choices=(replace(plain.choices[0], retokenised=True),))
+@pytest.mark.parametrize("ignore_eos", [True, False])
+@pytest.mark.parametrize("tokens", [6, 24])
+def test_retokenised_text_need_not_have_the_same_number_of_tokens(tokens: int, ignore_eos: bool) -> None:
+    plain = answered(tokens, 8)
+    request = replace(plain.request, ignore_eos=ignore_eos)
+    retokenised = replace(plain, request=request, choices=(replace(plain.choices[0], retokenised=True),))
     assert checked(retokenised)["length.max-tokens"].result == "pass"
+    assert retokenised.tokens == min(tokens, 8)
 
 
 def test_an_answer_in_one_piece_is_no_stream() -> None:

@@ -169,4 +169,4 @@ def _rate(square: object) -> float:
 
 
 def _unknown(run: Run) -> str:
-    return f"{run.name}: the arithmetic does not run on this machine's CPU, or nobody can see it run"
+    return f"{run.name}: the arithmetic of tokens alone is not known, or is not seen on this machine's CPU"

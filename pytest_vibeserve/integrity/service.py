@@ -101,6 +101,8 @@ def drained(run: Run, limits: Limits) -> Check:
 
 def scheduled(run: Run) -> Check:
     """An open loop sends on its schedule, and each latency counts from there, so that a server that lags is charged."""
+    if run.load.arrival == "streams":
+        return Check(name="service.arrivals", result="skip", detail=f"{run.name}: audio is sent as it is spoken")
     if not run.load.is_open or run.load.most_in_flight:
         return Check(name="service.arrivals", result="skip", detail=f"{run.name}: requests wait for answers here")
     late = [answer.sent_s - answer.scheduled_s for answer in run.answers]
@@ -131,8 +133,10 @@ def replayed(run: Run) -> Check:
 def fair(run: Run) -> Check:
     """Nobody starves in a closed loop: no request, and no half of them by length, waits many times its share."""
     streams = run.load.concurrency
+    if run.load.arrival != "closed":
+        return Check(name="service.fairness", result="skip", detail=f"{run.name}: only a closed loop has turns")
     judged = [block for block in run.blocks if len(block.answers) >= ENOUGH_TURNS * streams]
-    if run.load.arrival != "closed" or streams < 2 or not judged:
+    if streams < 2 or not judged:
         return Check(name="service.fairness", result="skip", detail=f"{run.name}: too few requests to be in turns")
     typical = float(np.median([_longest_share(block.answers) for block in judged]))
     return Check(
@@ -161,6 +165,8 @@ def _drain_s(block: Block) -> float:
 
 
 def _whole_length(answer: Answer) -> bool:
+    """Whether an answer's own ids are as many as were asked for; text that was cut anew may have others."""
+    lengths = [len(choice.ids) for choice in answer.choices if not choice.retokenised]
     if not answer.request.ignore_eos or answer.request.stop:
-        return all(len(choice.ids) <= answer.request.max_tokens for choice in answer.choices)
-    return all(len(choice.ids) == answer.request.max_tokens or choice.retokenised for choice in answer.choices)
+        return all(length <= answer.request.max_tokens for length in lengths)
+    return all(length == answer.request.max_tokens for length in lengths)

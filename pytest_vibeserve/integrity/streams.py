@@ -42,7 +42,8 @@ def grouped(run: Run, limits: Limits) -> Check:
         statistic=largest,
         threshold=limits.step_tokens,
         unit="tokens",
-        detail=f"{run.name}: the largest event of a stream carries {largest} tokens",
+        detail=f"{run.name}: the largest event of a stream carries {largest} tokens; a step yields at most "
+        f"{limits.step_tokens}",
     )
 
 
@@ -64,6 +65,8 @@ def spread(run: Run, limits: Limits) -> Check:
         if _held(answer, at_once, limits.step_tokens) or (_alone(run) and _at_the_end(answer))
     ]  # fmt: skip
     share = len(held) / max(1, len(streams))
+    if not streams:
+        return Check(name="stream.bursts", result="skip", detail=f"{run.name}: no stream of tokens could show any")
     return Check(
         name="stream.bursts",
         result=_said(share, len(streams)),
@@ -99,6 +102,8 @@ def first_token(run: Run) -> Check:
     )
     what, odd, count = max(kinds, key=lambda kind: len(kind[1]) / max(1, kind[2]))
     share = len(odd) / max(1, count)
+    if not streams:
+        return Check(name="stream.first-token", result="skip", detail=f"{run.name}: no stream of tokens could show it")
     result = _said(share, len(streams) if not odd else count)
     return Check(
         name="stream.first-token", result=result, statistic=share, threshold=MOST,

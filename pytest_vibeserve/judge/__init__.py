@@ -119,8 +119,8 @@ class Judge:
         self._conclude(list(session_checks(self._crowd(), self.auditor, self.end_ids)))
 
     def predictions(self) -> None:
-        """Right, spoilt, foreign or empty: what a client predicts of an answer changes nothing in it."""
-        answers = predicted(self._bench, self._bench.draws("predictions"))
+        """Right, likely, spoilt, foreign or empty: what a client predicts of an answer changes nothing in it."""
+        answers = predicted(self._bench, self._bench.draws("predictions"), self.auditor)
         found = agreement_checks(answers, self._bench.vocabulary, self.end_ids, "predictions")
         evidence = self.auditor.gathered([answer for answer in answers if answer.choices], noise=False)
         self._conclude([*found, *([self.auditor.single(evidence, "predictions")] if evidence else [])])

@@ -53,8 +53,8 @@ def cuts(prompts: Prompts) -> Move:
     """The first sight of a prompt (a miss), its beginnings with other tails (hits), and some after others' traffic.
 
     The exact repeat and the continued answer are among the hits: there, nothing but the last token may be left to
-    compute.  Where the target's prompts share a beginning, the prompt is as long, and others' traffic comes between
-    at every depth.
+    compute.  Where the target's prompts share a beginning, it is as long, others of its length part from it, and
+    others' traffic comes between at every depth.
     """
     target = prompts.bench.target
     shared = target.shared_tokens + BEYOND if target.shared_tokens else 0
@@ -70,9 +70,21 @@ def _hits(prompts: Prompts, base: tuple[int, ...], answers: Sequence[Answer]) ->
     asks = [_continued(prompts, "cuts", base, place) for place in places]
     asks += [Ask(prompts.given("cuts", ids, TOKENS)) for ids in (base, base[:-1], (*base, *said))]
     if shares:
-        place = draws.randrange(len(bench.vocabulary.prefix), len(base))
-        asks.append(Ask(prompts.given("cuts", (*base[:place], *prompts.tail(1), *base[place + 1 :]), TOKENS)))
+        asks += [Ask(prompts.given("cuts", ids, TOKENS)) for ids in _parted(prompts, base)]
     return Move(tuple(asks), partial(_strangers, prompts, base) if shares or bench.depth == "full" else None)
+
+
+def _parted(prompts: Prompts, base: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Prompts as long as the first: another token near the end, and other tokens from some place on.
+
+    A single token far from the answer would change it by less than honest noise does.
+    """
+    late = prompts.draws.randrange(len(base) - BEYOND, len(base))
+    place = prompts.draws.randrange(len(prompts.bench.vocabulary.prefix), len(base))
+    return [
+        (*base[:late], *prompts.tail(1), *base[late + 1 :]),
+        (*base[:place], *prompts.tail(len(base) - place)),
+    ]
 
 
 def _strangers(prompts: Prompts, base: tuple[int, ...], _: Sequence[Answer]) -> Move:

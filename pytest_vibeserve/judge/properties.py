@@ -83,15 +83,16 @@ def _across(talk: Conversation, choice: Choice) -> int | None:
 
 
 def choices(talk: Conversation) -> None:
-    """The choices of `n` are numbered from 0 and are independent draws."""
-    count = talk.draw(st.integers(2, 3))
-    request = talk.request(n=count, temperature=1.0, max_tokens=LONG_ENOUGH, stream=talk.draw(st.booleans()))
-    answer = talk.ask(request)[0]
-    numbers = [choice.index for choice in answer.choices]
-    if numbers != list(range(count)):
-        raise Breached(f"the choices of n = {count} are numbered {numbers}", described(answer))
-    if len({choice.ids for choice in answer.choices}) < count and unlikely(talk.auditor, answer):
-        raise Breached("choices of n repeat each other where independent draws would differ", described(answer))
+    """The choices of `n` are numbered from 0 and are independent draws, with a seed and without one."""
+    for number in (None, talk.draw(st.integers(0, 2**31 - 2))):
+        count, stream = talk.draw(st.integers(2, 3)), talk.draw(st.booleans())
+        request = talk.request(n=count, temperature=1.0, max_tokens=LONG_ENOUGH, stream=stream, seed=number)
+        answer = talk.ask(request)[0]
+        numbers = [choice.index for choice in answer.choices]
+        if numbers != list(range(count)):
+            raise Breached(f"the choices of n = {count} are numbered {numbers}", described(answer))
+        if len({choice.ids for choice in answer.choices}) < count and unlikely(talk.auditor, answer):
+            raise Breached("choices of n repeat each other where independent draws would differ", described(answer))
 
 
 def seed(talk: Conversation) -> None:

@@ -15,18 +15,24 @@ from pytest_vibeserve.workload import Request, Vocabulary, Workload
 
 DOCUMENT = "VIBESERVE_DATA_DOCUMENT"
 TWIN_OF = 8
-"""One request of so many has another token somewhere in what the others share."""
+"""One request of so many parts from the others within what they share."""
+
+PIECE = 4
+"""A piece that is exchanged is this part of what is shared."""
+
+LATE = 16
+"""A single token is exchanged among so many at the end: farther from the answer, no arithmetic would tell it."""
 
 NOTE_BITS = 64
 
 
 def shaped(requests: list[Request], workload: Workload) -> list[Request]:
-    """The requests behind one shared beginning; some differ from it in one token."""
+    """The requests behind one shared beginning; some part from it before it ends."""
     vocabulary, draws = workload.vocabulary, workload.draws
     shared = _beginning(workload.target.shared_tokens, vocabulary, draws)
     place = draws.randrange(TWIN_OF)
     return [
-        _behind(_spoilt(shared, vocabulary, draws) if index % TWIN_OF == place else shared, one, workload)
+        _behind(_parted(shared, vocabulary, draws) if index % TWIN_OF == place else shared, one, workload)
         for index, one in enumerate(requests)
     ]
 
@@ -53,9 +59,12 @@ def _beginning(length: int, vocabulary: Vocabulary, draws: random.Random) -> tup
     return ids[:length]
 
 
-def _spoilt(shared: tuple[int, ...], vocabulary: Vocabulary, draws: random.Random) -> tuple[int, ...]:
-    place = draws.randrange(len(shared))
-    return (*shared[:place], draws.choice(vocabulary.spelt), *shared[place + 1 :])
+def _parted(shared: tuple[int, ...], vocabulary: Vocabulary, draws: random.Random) -> tuple[int, ...]:
+    """What is shared with a token near its end exchanged, with a piece of it, or with all from some place on."""
+    length, kind = len(shared), draws.choice(("token", "piece", "all"))
+    start = draws.randrange(max(0, length - LATE) if kind == "token" else 0, length)
+    end = {"token": start + 1, "piece": min(length, start + length // PIECE), "all": length}[kind]
+    return (*shared[:start], *draws.choices(vocabulary.spelt, k=end - start), *shared[end:])
 
 
 @cache

@@ -49,7 +49,9 @@ def test_a_shared_beginning_is_cut_along_its_whole_length_and_again_after_others
     assert len(base) == 80 + BEYOND
     cut = [next((at for at, (a, b) in enumerate(zip(base, hit, strict=False)) if a != b), len(hit)) for hit in hits]
     assert any(place > 64 for place in cut)
-    assert sum(len(hit) == len(base) and hit[-1] == base[-1] and hit != base for hit in hits) >= 1
+    parted = [[a != b for a, b in zip(base, hit, strict=True)] for hit in hits if len(hit) == len(base) and hit != base]
+    assert any(sum(one) == 1 and any(one[-BEYOND:]) for one in parted)
+    assert any(sum(one) > 1 for one in parted)
     assert len(strangers) == 3
     assert not {hit[:8] for hit in strangers} & {base[:8]}
     assert len(after) == AFTER_EVICTION["quick"]

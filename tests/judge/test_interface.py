@@ -122,6 +122,12 @@ def test_an_answer_that_breaks_its_word_is_found(bound: Bind, auditor: Auditor, 
     assert found.example.startswith("prompt ")
 
 
+def test_choices_that_a_seed_makes_copies_are_found(bound: Bind, auditor: Auditor) -> None:
+    engine = bound(25).engine
+    engine.faults.served = lambda body, said: _copied(body, said) if "seed" in body else said
+    assert _searched(engine, auditor, "n").result == "fail"
+
+
 def test_prompts_answered_in_another_order_are_found_by_the_audit(bound: Bind, auditor: Auditor) -> None:
     engine = bound(22).engine
 

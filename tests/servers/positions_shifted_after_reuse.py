@@ -7,7 +7,7 @@ import server
 from generation import Cache, Model
 
 GROUP = "E2"
-CHECK = ("audit.request", "sessions.", "load.request", "interface.request")
+CHECK = ("audit.request", "audit.margin", "sessions.", "load.request", "interface.request")
 
 
 class Shifted(Model):
