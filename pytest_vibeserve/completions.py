@@ -63,8 +63,12 @@ class Answer:
 
     @property
     def tokens(self) -> int:
-        """Generated tokens over all choices, counted from ids."""
-        return sum(len(choice.ids) for choice in self.choices)
+        """Generated tokens over all choices, counted from ids; text that was cut anew is no more than was asked for.
+
+        A broken character is one token of a model's and three of a tokenizer's.
+        """
+        most = self.request.max_tokens
+        return sum(min(len(choice.ids), most) if choice.retokenised else len(choice.ids) for choice in self.choices)
 
     @property
     def is_streamed(self) -> bool:

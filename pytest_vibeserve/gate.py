@@ -191,6 +191,9 @@ class Gate:
         if self.findings.usage:
             session.exitstatus = ExitCode.USAGE
             return
+        if self._config.option.collectonly and not session.testsfailed:
+            session.exitstatus = ExitCode.NOTHING
+            return
         if exitstatus == pytest.ExitCode.USAGE_ERROR or (session.testscollected == 0 and not self._sharing):
             return
         if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
@@ -206,6 +209,13 @@ class Gate:
         """The verdict at a glance."""
         for text in self.findings.usage:
             terminalreporter.write_line(f"usage: {text}", red=True)
+        if self._config.option.collectonly:
+            terminalreporter.write_line("nothing was judged: the tests were only collected")
+        elif not (self.findings.expected or self.findings.usage):
+            folder = self.settings.target.folder
+            terminalreporter.write_line(
+                f"nothing was judged: write {folder}/test_accuracy.py with tests that ask for `judge`"
+            )
         if self.report is None:
             return
         good = self.report.verdict.outcome == "accepted"

@@ -6,13 +6,21 @@ import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from pytest_vibeserve.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent
+OWN_FAULTS = (
+    SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError, AssertionError,
+    OSError, SystemExit,
+)  # fmt: skip
+"""What a file raises that was written wrongly; memory and accelerators, which are the machine's, raise other kinds."""
+T = TypeVar("T")
 
 
 def shelves(kind: str) -> tuple[Path, ...]:
@@ -50,11 +58,28 @@ def imported(path: Path, remedy: str = "") -> ModuleType:
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} cannot be imported; it must be a Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+    own(path, lambda: loader.exec_module(module), remedy)
+    return module
+
+
+def own(path: Path, call: Callable[[], T], remedy: str = "") -> T:
+    """What a target's own Python file gives; UsageError with the line to mend where it was written wrongly."""
     try:
-        spec.loader.exec_module(module)
+        return call()
     except ImportError as error:
         raise UsageError(f"{path}: {error}" + (f"; {remedy}" if remedy else "")) from error
-    return module
+    except OWN_FAULTS as error:
+        words = " ".join(str(error).split())[:300]
+        raise UsageError(f"{_place(path, error)}: {type(error).__name__}: {words}; mend it there") from error
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """The file's last line on the way to an error; of one that is no Python, the line that is not."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}:{lines[-1]}" if lines else str(path)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -8,8 +8,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-RATES = ("output_throughput", "request_throughput", "goodput", "slo_attainment")
+RATES = {"output_throughput": "tok/s", "request_throughput": "req/s", "goodput": "req/s", "slo_attainment": "share"}
+"""Metrics of a whole block, of which more is better, with their units."""
 LATENCIES = ("ttft", "tpot", "itl", "e2e_latency", "queueing")
+WHOLE = ("e2e_latency", "queueing")
+"""Latencies that an answer without a stream has too."""
 LATENCY = re.compile(rf"(?P<latency>{'|'.join(LATENCIES)})_p(?P<percentile>\d\d?(?:\.\d+)?)")
 """A latency at a percentile, as objectives name it: `ttft_p50`, in milliseconds."""
 SPEED = re.compile(r"output_throughput_p(?P<percentile>\d\d?(?:\.\d+)?)")

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, floor, inf, isinf, nan
 
+from pytest_vibeserve.coherence import manner
 from pytest_vibeserve.completions import Answer
-from pytest_vibeserve.loads import LATENCY, SPEED, Slo
-from pytest_vibeserve.target import check_metric
+from pytest_vibeserve.loads import LATENCY, SPEED, WHOLE, Slo
 from pytest_vibeserve.trace_windows import Window
 
 MILLISECONDS = 1000.0
-WHOLE = ("e2e_latency", "queueing")
-"""Latencies that an answer without a stream has too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def measure(metric: str, block: Block) -> float:
     }
     if metric in rates:
         return rates[metric]()
-    check_metric(metric)
+    manner(metric)
     if speed := SPEED.fullmatch(metric):
         return percentile(sorted(_speeds(block)), float(speed["percentile"]))
     named = LATENCY.fullmatch(metric)

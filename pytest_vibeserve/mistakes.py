@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def reasons(error: ValidationError, model: type[BaseModel]) -> str:
     """Every fault by its dotted field with what it should be; a field that is not known, with the nearest ones."""
-    known = dict(_descriptions(model))
+    known = dict(descriptions(model))
     faults = error.errors(include_url=False)
     # A list that lost a faulty entry is then also too short: only the fault itself is worth saying.
     own = [one for one in faults if not any(one is not other and _within(other, one) for other in faults)]
@@ -38,11 +38,11 @@ def _reason(fault: ErrorDetails, known: dict[str, str]) -> str:
     return f"{shown}: {fault['msg'].removeprefix('Value error, ')}, found {fault['input']!r}"[:300]
 
 
-def _descriptions(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
+def descriptions(part: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
     """Every field below a part by its dotted name, with what it means; list indices are left out."""
     for name, info in part.model_fields.items():
         field = above + (info.alias or name)
         yield field, info.description or ""
         for kind in (info.annotation, *get_args(info.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _descriptions(kind, f"{field}.")
+                yield from descriptions(kind, f"{field}.")

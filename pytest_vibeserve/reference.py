@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import imported
+from pytest_vibeserve.library import imported, own
 from pytest_vibeserve.long_attention import fitting
 from pytest_vibeserve.placement import Residence
 from pytest_vibeserve.target import Target
@@ -173,7 +173,7 @@ def _loader(path: Path) -> Callable[[Path, str, str], Any]:
     if path.is_file():
         load = getattr(imported(path, INSTALL), "load", None)
         if callable(load):
-            return _quietly(load)
+            return _quietly(lambda *given: own(path, lambda: load(*given), INSTALL))
     return _quietly(_from_transformers)
 
 

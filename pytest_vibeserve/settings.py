@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pytest_vibeserve.candidate import load_candidate
 from pytest_vibeserve.errors import CandidateFailure, UsageError
 from pytest_vibeserve.hardware import require_hardware, require_memory
-from pytest_vibeserve.library import nearest
+from pytest_vibeserve.library import nearest, shelves
 from pytest_vibeserve.statistics import ALPHA
 from pytest_vibeserve.target import Target, load_target
 
@@ -166,5 +166,6 @@ def _baseline(base: Path, given: str, target: Target) -> Path:
 
 
 def _shown(target: Target) -> str:
-    beside = target.folder.parent.name == "targets" and target.folder.name == target.name
-    return target.name if beside else str(target.folder)
+    """A shipped target by its name, which is known everywhere; any other by its path."""
+    shipped = target.folder.parent in shelves("targets")[1:]
+    return target.folder.name if shipped else str(target.folder)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_vibeserve.coherence import check
 from pytest_vibeserve.errors import UsageError
 from pytest_vibeserve.library import find, nearest
-from pytest_vibeserve.loads import LATENCIES, LATENCY, RATES, SPEED, UNDER_SLO, Lengths
+from pytest_vibeserve.loads import Lengths
 from pytest_vibeserve.loads import Load as Load
 from pytest_vibeserve.mistakes import reasons
-from pytest_vibeserve.traces import read_arrivals
 
 TARGET_FILE = "target.toml"
-TOKENWISE, WITH_PROMPTS = ("sessions", "trace"), ("text", "chat-json")
 Scalar = bool | int | float | str
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
@@ -45,7 +47,7 @@ class Model(_Part):
 class Hardware(_Part):
     """The machine that the target is about."""
 
-    backend: Literal["cpu", "cuda", "metal"] = Field(description="what the model runs on")
+    backend: Literal["cpu", "cuda", "metal"] = Field(description="what the model runs on: cpu, cuda or metal")
     tuned_on: str = Field(description="the machine that the levels and limits were chosen on, in words")
     copy_gib: float = Field(
         default=0,
@@ -95,8 +97,8 @@ class Objective(_Part):
     metric: str = Field(description="output_throughput, ttft_p50 and so on")
     load: str = Field(description="name of the load that it is measured at")
     direction: Literal["max", "min"] = Field(description="which way is better")
-    unit: str = Field(description="unit of the metric: tok/s, req/s or ms")
-    bound: float | None = Field(default=None, description="a value that must not be passed the wrong way")
+    unit: str = Field(description="unit of the metric: tok/s, req/s, ms or share")
+    bound: Positive | None = Field(default=None, description="a value that must not be passed the wrong way")
 
 
 class Audit(_Part):
@@ -123,8 +125,8 @@ class Speech(_Part):
     """What is said to a `speech` target, and how it is heard."""
 
     sample_rate: int = Field(default=16_000, ge=1000, description="samples per second of all audio")
-    seconds: tuple[float, float] = Field(default=(1.0, 4.0), description="[least, most] seconds of a clip")
-    chunk_s: float = Field(default=0.5, gt=0, description="seconds of audio in one frame of a stream")
+    seconds: tuple[Positive, Positive] = Field(default=(1.0, 4.0), description="[least, most] seconds of a clip")
+    chunk_s: Positive = Field(default=0.5, description="seconds of audio in one frame of a stream")
     streams: int = Field(
         default=0, ge=0, description="WebSocket streams served at once; 0 where there is no such route"
     )
@@ -134,10 +136,12 @@ class Speech(_Part):
 class Image(_Part):
     """What an `image` target draws."""
 
-    size: tuple[int, int] = Field(default=(64, 64), description="[width, height] of an image in pixels")
-    noise: tuple[int, ...] = Field(default=(4, 8, 8), description="shape of the initial noise: channels, rows, columns")
+    size: tuple[Side, Side] = Field(default=(64, 64), description="[width, height] of an image in pixels")
+    noise: tuple[Side, Side, Side] = Field(
+        default=(4, 8, 8), description="shape of the initial noise: channels, rows, columns"
+    )
     steps: Lengths = Field(default=(8, 20), description="[least, most] steps that a request asks for")
-    guidance: tuple[float, ...] = Field(default=(1.0, 5.0), min_length=1, description="guidance scales asked for")
+    guidance: tuple[NotNegative, ...] = Field(default=(1.0, 5.0), min_length=1, description="guidance scales asked for")
     format: Literal["png", "npy"] = Field(default="png", description="how images come back")
 
 
@@ -148,7 +152,7 @@ class Target(_Part):
     name: str = Field(description="the target's name, in snake_case like its folder")
     summary: str = Field(default="", description="the target in one line")
     starter_of: str = Field(default="", description="another target whose starter is begun with; empty for its own")
-    modality: Literal["text", "chat-json", "speech", "image"] = Field(description="what goes in and comes out")
+    modality: Literal["text", "chat-json", "speech", "image"] = Field(description="text, chat-json, speech or image")
     model: Model = Field(description="write [model] with id, dtype, and either revision or builder")
     hardware: Hardware = Field(description="write [hardware] with backend and tuned_on")
     rules: Rules = Field(default=Rules(), description="what a candidate may do")
@@ -175,9 +179,19 @@ class Target(_Part):
 
     @property
     def starter_folder(self) -> Path:
-        """The candidate that a search begins with; UsageError where the other target that has it cannot be found."""
-        owner = find("targets", self.starter_of, TARGET_FILE) if self.starter_of else self.folder
-        return owner / "starter"
+        """The candidate that a search begins with; UsageError where the other target that has it cannot be found.
+
+        That one lies beside this one, at a path from this one's folder, or is known by its name.
+        """
+        if not self.starter_of:
+            return self.folder / "starter"
+        for owner in (self.folder.parent / self.starter_of, self.folder / self.starter_of):
+            if (owner / TARGET_FILE).is_file():
+                return owner.resolve() / "starter"
+        try:
+            return find("targets", self.starter_of, TARGET_FILE) / "starter"
+        except UsageError as error:
+            raise UsageError(f"{self.folder / TARGET_FILE}: starter_of: {error}") from None
 
     @property
     def own_candidates(self) -> dict[str, Path]:
@@ -217,66 +231,8 @@ def load_target(name: str, profile: str = "full") -> Target:
         target = Target.model_validate({**table, "folder": folder, "profile": profile})
     except ValidationError as error:
         raise UsageError(f"{path}: {reasons(error, Target)}") from None
-    _check(target, path)
+    check(target, path)
     return target
-
-
-def check_metric(name: str) -> None:
-    """Pass over a known metric; UsageError offers the nearest names."""
-    if name not in RATES and not LATENCY.fullmatch(name) and not SPEED.fullmatch(name):
-        known = [
-            *RATES,
-            "output_throughput_p50",
-            *(f"{latency}_p{percentile}" for latency in LATENCIES for percentile in (50, 99)),
-        ]
-        raise UsageError(f"no metric is called {name!r}; {nearest(name, known)}")
-
-
-def _check(target: Target, path: Path) -> None:
-    for objective in target.objective:
-        try:
-            load = target.load_named(objective.load)
-            check_metric(objective.metric)
-            if objective.metric in UNDER_SLO and not load.slo.bounds:
-                raise UsageError(f'{objective.metric} needs an slo at load {load.name}: slo = {{ ttft = "200 ms" }}')
-        except UsageError as error:
-            raise UsageError(f"{path}: objective: {error}") from None
-    for load in target.load:
-        try:
-            _check_load(target, load)
-        except UsageError as error:
-            raise UsageError(f"{path}: load {load.name}: {error}") from None
-    names = [load.name for load in target.load]
-    if len(set(names)) < len(names):
-        raise UsageError(f"{path}: load: two loads have one name ({', '.join(names)}); give each its own")
-    if bool(target.model.builder) == bool(target.model.revision):
-        raise UsageError(f"{path}: model: give either `builder` or `revision` (with a hub `id`), not both or neither")
-    _check_mixes(target, path)
-
-
-def _check_mixes(target: Target, path: Path) -> None:
-    for mix in target.mix:
-        if mix.shared_tokens >= mix.prompt_tokens[0]:
-            raise UsageError(f"{path}: mix {mix.name}: shared_tokens must be fewer than the least of prompt_tokens")
-    longest = max(mix.prompt_tokens[1] + mix.output_tokens[1] for mix in target.mix)
-    if longest > target.limits.context:
-        raise UsageError(f"{path}: mix asks for up to {longest} tokens, but limits.context is {target.limits.context}")
-
-
-def _check_load(target: Target, load: Load) -> None:
-    """UsageError where the target's requests cannot arrive that way, or its trace cannot be replayed."""
-    if load.arrival in TOKENWISE and target.modality not in WITH_PROMPTS:
-        raise UsageError(
-            f'arrival = "{load.arrival}" is about tokens of prompts, which requests of modality {target.modality} have '
-            'not: write arrival = "closed" or "poisson"'
-        )
-    if load.arrival == "streams" and not (target.modality == "speech" and target.speech.streams):
-        raise UsageError(
-            'arrival = "streams" speaks audio streams, but speech.streams says that there are none: write '
-            'arrival = "closed", or [speech] with streams where modality is "speech"'
-        )
-    if load.arrival == "trace":
-        read_arrivals(target.folder / load.trace, target.limits.context)
 
 
 def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,8 +38,11 @@ ABOUT_ITSELF = ("scan", "residue")
 PACKAGES = ("pytest-vibeserve", "pytest", "torch", "transformers", "numpy", "hypothesis", "pytest-benchmark")
 
 
-def verdict(findings: Findings, depth: Literal["quick", "full"]) -> Verdict:
-    """Accepted only on positive evidence: something was judged, nothing failed, nothing stayed open."""
+def verdict(findings: Findings, depth: Literal["quick", "full"], loads: Sequence[str] = ()) -> Verdict:
+    """Accepted only on positive evidence: something was judged, nothing failed, nothing stayed open.
+
+    An acceptance names those of the `loads`, which objectives are stated at, that no test has asked for.
+    """
     checks = findings.checks
     failed = [check for check in checks if check.result == "fail"]
     undecided = [check for check in checks if check.result == "inconclusive"]
@@ -59,7 +62,8 @@ def verdict(findings: Findings, depth: Literal["quick", "full"]) -> Verdict:
         reason = f"{ran}, which is not an acceptance: {findings.unmatched[0]}"
         return Verdict(outcome="infrastructure", reason=reason, checks=checks)
     provisional = _provisional(findings, depth)
-    return Verdict(outcome="accepted", reason=_acceptance(findings, depth), provisional=provisional, checks=checks)
+    reason = _acceptance(findings, depth) + _unmeasured(findings, loads)
+    return Verdict(outcome="accepted", reason=reason, provisional=provisional, checks=checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         depth=settings.depth,
         seed=Seed(commitment=secret.commitment, reveal=secret.value),
         environment=environment(run.isolation),
-        verdict=verdict(findings, settings.depth),
+        verdict=verdict(findings, settings.depth, [objective.load for objective in settings.target.objective]),
         measurements=tuple(findings.of(Measurement)),
         comparison=comparison,
         beside=beside,
@@ -128,6 +132,14 @@ def _acceptance(findings: Findings, depth: str) -> str:
     if findings.skipped:
         parts.append(f"{len(findings.skipped)} tests skipped")
     return ", ".join(parts)
+
+
+def _unmeasured(findings: Findings, loads: Sequence[str]) -> str:
+    measured = {found.load for found in findings.of(Measurement)}
+    lacking = [load for load in dict.fromkeys(loads) if load not in measured]
+    if not lacking or findings.deselected or findings.skipped:
+        return ""
+    return f"; nothing was measured at {', '.join(lacking)}: write a test that calls evaluator.measure({lacking[0]!r})"
 
 
 def environment(isolation: str) -> Environment:

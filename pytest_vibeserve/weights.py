@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
@@ -35,14 +36,26 @@ SOURCES = "sources"
 
 INSTALL = "pip install 'pytest-vibeserve[torch]'"
 
-_CHILD = """
-import importlib.util, json, pathlib, sys
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".npz", ".gguf")
+
+MISTAKE = 4
+"""How a builder's process ends where the target's author has to mend something; its last line says what."""
+
+_CHILD = f"""
+import json, pathlib, sys
+from pytest_vibeserve.errors import UsageError
+from pytest_vibeserve.library import imported, nearest, own
 path, function, folder, parameters = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("vibeserve_builder", path)
-module = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = module
-spec.loader.exec_module(module)
-getattr(module, function)(pathlib.Path(folder), **json.loads(parameters))
+try:
+    module = imported(pathlib.Path(path))
+    if not hasattr(module, function):
+        raise UsageError(path + " has no such function; " + nearest(function, vars(module)))
+    own(pathlib.Path(path), lambda: getattr(module, function)(pathlib.Path(folder), **json.loads(parameters)))
+except UsageError as error:
+    if isinstance(error.__cause__, OSError):
+        raise error.__cause__
+    print(error, file=sys.stderr)
+    sys.exit({MISTAKE})
 """
 
 
@@ -67,8 +80,8 @@ def model_folder(target: Target) -> Path:
     """The target's model in Hugging Face layout, readable by any user; made or fetched on first use.
 
     A built model is checked against its digests on every use and made again when it differs, or when a branch of the
-    hub that it was made from stands for another commit now.  UsageError when a
-    package or the hub is missing, InfrastructureError when the disk is full or the builder fails.
+    hub that it was made from stands for another commit now.  UsageError when a package or the hub is missing, or the
+    builder is written wrongly; InfrastructureError when the disk is full or the builder fails otherwise.
     """
     if not target.model.builder:
         return _fetched(target)
@@ -163,6 +176,7 @@ def _build(target: Target, folder: Path, sources: tuple[str, ...]) -> None:
     try:
         _run_builder(target, temporary, needed, sources)
         files = {path.name: (path.stat().st_size, _sha256(path)) for path in temporary.iterdir() if path.is_file()}
+        _require_model(target, files)
         (temporary / MANIFEST).write_text(Manifest(files=files, sources=sources).model_dump_json(), encoding="utf-8")
         for path in temporary.iterdir():
             path.chmod(0o644)
@@ -189,8 +203,23 @@ def _run_builder(target: Target, folder: Path, needed: int, sources: tuple[str, 
         return
     if "No space left on device" in done.stderr:
         raise InfrastructureError(_disk_full(folder, needed, shutil.disk_usage(folder).free))
-    last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-    raise InfrastructureError(f"{path}: {function} could not make the model: {last[0]}")
+    last = (done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"])[0].strip()
+    if done.returncode == MISTAKE:
+        raise UsageError(
+            f"model.builder {target.model.builder!r} could not make the model of [model.parameters]: {last}"
+        )
+    raise InfrastructureError(f"{path}: {function} could not make the model: {last}")
+
+
+def _require_model(target: Target, files: Iterable[str]) -> None:
+    """UsageError where a builder has written no model: no candidate is to be blamed for it."""
+    wanted = {("config.json",): "config.json", WEIGHTS: "weights (*.safetensors)"}
+    missing = [told for endings, told in wanted.items() if not any(name.endswith(endings) for name in files)]
+    if missing:
+        raise UsageError(
+            f"model.builder {target.model.builder!r} of {target.folder} wrote no {' and no '.join(missing)}: "
+            "it is to write a model in Hugging Face layout into the folder that it is given"
+        )
 
 
 def _disk_full(folder: Path, needed: int, free: int) -> str:

@@ -12,8 +12,9 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_vibeserve.coherence import WITH_PROMPTS
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import imported
+from pytest_vibeserve.library import imported, own
 from pytest_vibeserve.target import Mix, Target
 
 if TYPE_CHECKING:
@@ -135,9 +136,20 @@ class Workload:
         return self.shaped(list(islice(self.requests(), count)))
 
     def shaped(self, drawn: list[Request]) -> list[Request]:
-        """The requests as the target's own `workload.py` shapes them, as they are where it has none."""
-        shape = shaping(self.target)
-        return shape(drawn, self) if shape else drawn
+        """The requests as the target's own `workload.py` shapes them, as they are where it has none.
+
+        UsageError where it raises, or gives what nobody can be asked.
+        """
+        shape, path = shaping(self.target), self.target.folder / SHAPES
+        if shape is None:
+            return drawn
+        given = own(path, lambda: shape(drawn, self))
+        wrong = _wrong(given, drawn)
+        for request in () if wrong else given:
+            wrong = wrong or _unaskable(request, self)
+        if wrong:
+            raise UsageError(f"{path}: shaped {wrong}")
+        return given
 
     def requests(self, first_id: int = 0) -> Iterator[Request]:
         """Requests without end, whatever they are for: no purpose can be told from another by what is asked.
@@ -208,6 +220,29 @@ class Workload:
             # The tokenizer spells random text with more tokens than it was drawn with.
             del drawn[length - len(encoded) :]
         return None
+
+
+def _wrong(given: object, drawn: Sequence[Request]) -> str:
+    """What is wrong with what a `shaped` gave as a whole, and what it should be; empty when nothing is."""
+    if not isinstance(given, Sequence) or not all(isinstance(request, Request) for request in given):
+        return f"gave {given!r:.60}: return a list of requests"
+    if [request.id for request in given] != [request.id for request in drawn]:
+        return f"gave {len(given)} requests for {len(drawn)}: return as many, in their order, with the ids they had"
+    return ""
+
+
+def _unaskable(request: Request, workload: Workload) -> str:
+    """Why a request of a text model cannot be judged; empty when it can."""
+    if workload.target.modality not in WITH_PROMPTS:
+        return ""
+    vocabulary, ids, context = workload.vocabulary, request.prompt_ids, workload.target.limits.context
+    if not ids or not 0 <= min(ids) <= max(ids) < vocabulary.size:
+        return f"gave a prompt of {len(ids)} ids: give at least one, each from 0 to {vocabulary.size - 1}"
+    if not 1 <= request.max_tokens <= context - len(ids):
+        return f"asks for {request.max_tokens} tokens after {len(ids)}: one at least, within limits.context = {context}"
+    if type(request) is Request and request.prompt_text and vocabulary.encode(request.prompt_text) != tuple(ids):
+        return f"gave prompt_ids that are not those of prompt_text {request.prompt_text!r:.60}: give both, or ids alone"
+    return ""
 
 
 def shaping(target: Target) -> Callable[[list[Request], Workload], list[Request]] | None:

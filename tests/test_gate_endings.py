@@ -14,6 +14,18 @@ from pytest_vibeserve.errors import ExitCode
 
 HEAVY = ("torch", "numpy", "pydantic", "transformers", "aiohttp", "uvloop", "tokenizers")
 ASKS = "--vibeserve-target=tiny_llama"
+MORTAL = """
+import http.server, os, sys, threading
+
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+        threading.Timer(0.01, os._exit, [0]).start()
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Ready).serve_forever()
+"""
 
 
 @pytest.fixture
@@ -74,6 +86,26 @@ def test_a_wrong_command_ends_with_four_and_one_line(
     assert not ended.report_file.exists()
 
 
+def test_to_collect_the_suite_judges_nothing_and_leaves_an_earlier_report_alone(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("that of an earlier gate")
+    asked = [ASKS, "--vibeserve-candidate=starter", "--collect-only", "-q"]
+    ended = run_pytest([*asked, f"--vibeserve-report={tmp_path}/report.json"], tmp_path, root)
+    assert ended.code == ExitCode.NOTHING, ended.output
+    assert "test_accuracy.py::test_answers_are_the_models_own" in ended.output
+    assert "nothing was judged: the tests were only collected" in ended.output
+    assert ended.report_file.read_text() == "that of an earlier gate"
+
+
+def test_a_target_without_tests_says_which_to_write(lab: Path, tmp_path: Path) -> None:
+    for name in ("test_accuracy.py", "test_performance.py"):
+        (lab / name).unlink()
+    asked = [f"--vibeserve-target={lab}", "--vibeserve-candidate=starter", f"--vibeserve-report={tmp_path}/report.json"]
+    ended = run_pytest(asked, tmp_path, tmp_path)
+    assert ended.code == ExitCode.NOTHING, ended.output
+    assert f"nothing was judged: write {lab}/test_accuracy.py with tests that ask for `judge`" in ended.output
+    assert not ended.report_file.exists()
+
+
 def test_the_ini_file_may_hold_every_option(root: Path, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nvibeserve_target = tiny_llama\nvibeserve_candidate = absent\n")
     ended = run_pytest(["-c", str(tmp_path / "pytest.ini")], tmp_path, root)
@@ -114,6 +146,13 @@ def test_a_server_that_does_not_start_is_rejected_with_its_own_words(gates: Gate
     assert ended.report.verdict.outcome == "rejected"
     assert "no weights here" in ended.report.verdict.model_dump_json()
     assert "Traceback" not in ended.output
+
+
+def test_a_server_that_ends_once_it_was_ready_is_rejected(gates: Gates, lab: Path, broken: Path) -> None:
+    (broken / "server.py").write_text(MORTAL)
+    ended = gates.run(broken, target=str(lab))
+    assert ended.code == ExitCode.REJECTED, ended.output
+    assert ended.report.verdict.reason == "service.alive: the server ended while in service"
 
 
 def test_a_candidate_file_with_a_mistake_is_rejected_with_the_field(gates: Gates, lab: Path, broken: Path) -> None:

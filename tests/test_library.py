@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import entries, find, imported, nearest, shelves
+from pytest_vibeserve.library import entries, find, imported, nearest, own, shelves
 
 
 def shelved(shelf: Path, name: str) -> Path:
@@ -91,3 +91,23 @@ def test_a_file_that_needs_what_is_missing_says_how_to_get_it(tmp_path: Path) ->
     (tmp_path / "workload.py").write_text("import no_such_package_anywhere\n")
     with pytest.raises(UsageError, match=r"workload\.py: No module named 'no_such_package_anywhere'; install it"):
         imported(tmp_path / "workload.py", "install it")
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("SIZE = 3\ndef shaped(:\n", r"workload\.py:2: SyntaxError: "),
+        ("SIZE = 3\nassert SIZE == 4, 'no'\n", r"workload\.py:2: AssertionError: no; mend it there"),
+        ("raise SystemExit(0)\n", r"workload\.py:1: SystemExit: 0"),
+    ],
+)
+def test_a_file_that_cannot_run_says_where_to_mend_it(program: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "workload.py").write_text(program)
+    with pytest.raises(UsageError, match=told):
+        imported(tmp_path / "workload.py")
+
+
+def test_what_may_be_the_machines_is_not_told_as_the_users(tmp_path: Path) -> None:
+    (tmp_path / "reference.py").write_text("def load():\n    raise RuntimeError('out of memory')\n")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        own(tmp_path / "reference.py", imported(tmp_path / "reference.py").load)

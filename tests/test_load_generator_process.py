@@ -119,11 +119,18 @@ def test_a_server_in_its_own_network_namespace_is_reached_from_inside_only() -> 
 
 
 def test_a_namespace_that_cannot_be_entered_is_an_infrastructure_error() -> None:
+    nobody = ("setpriv", "--reuid=65534", "--clear-groups") if os.geteuid() == 0 else ()
     with (
         pytest.raises(InfrastructureError, match="network namespace"),
-        LoadGenerator("127.0.0.1", 1, netns_pid=2**22 + 1),
+        LoadGenerator("127.0.0.1", 1, netns_pid=1, python=(*nobody, sys.executable, "-I")),
     ):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="namespaces are Linux's")
+def test_a_server_that_has_ended_is_reached_by_nobody(port: int) -> None:
+    with LoadGenerator("127.0.0.1", port, netns_pid=2**22 + 1) as generator:
+        assert generator.request(Exchange(0, "GET", "/sized")).error.startswith("connection failed")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process on a core")

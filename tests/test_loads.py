@@ -18,6 +18,7 @@ def with_load(folder: Path, fields: str, metric: str = "output_throughput", moda
         PLAIN.replace('modality = "text"', f'modality = "{modality}"')
         .replace('name = "c1"', f'name = "c1"\n{fields}')
         .replace('"output_throughput"', f'"{metric}"')
+        .replace('unit = "tok/s"', 'unit = "req/s"' if metric == "goodput" else 'unit = "tok/s"')
     )
     (folder / "target.toml").write_text(text)
     return load_target(str(folder)).load_named("c1")

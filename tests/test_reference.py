@@ -165,6 +165,28 @@ def test_a_builder_that_fails_is_reported_with_its_last_words(tiny: Target, cach
         model_folder(target)
 
 
+MISTAKEN = {
+    "a function by another name": ("def biuld(folder, **_):\n    pass\n", r"has no such function; did you mean biuld"),
+    "a parameter that it does not take": ("def build(folder):\n    pass\n", r"of \[model\.parameters\]: .*'size'"),
+    "something that is not there": ("def build(folder, **_):\n    {}['x']\n", r"maker\.py:2: KeyError: 'x'; mend it"),
+    "no Python": ("def build(:\n", r"maker\.py:1: SyntaxError"),
+    "no model": ("def build(folder, **_):\n    pass\n", r"wrote no config\.json and no weights \(\*\.safetensors\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN)
+def test_a_builder_that_is_written_wrongly_is_the_users_to_mend(
+    mistake: str, tiny: Target, cache: Path, tmp_path: Path
+) -> None:
+    program, told = MISTAKEN[mistake]
+    target = _built(tiny, tmp_path / "target")
+    (tmp_path / "target" / "maker.py").write_text(program)
+    with pytest.raises(UsageError, match=told) as raised:
+        model_folder(target)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in (cache / "models").iterdir() if path.is_dir()] == []
+
+
 def test_a_builder_that_does_not_exist_is_the_users_to_mend(tiny: Target, cache: Path, tmp_path: Path) -> None:
     model = tiny.model.model_copy(update={"builder": "absent:build"})
     with pytest.raises(UsageError, match=r"absent\.py in the target's folder"):
@@ -232,7 +254,11 @@ target = target.model_copy(update={"model": model, "folder": pathlib.Path(sys.ar
 folder = model_folder(target)
 print(json.dumps([(folder / "made").read_text(), fetched_commit(target), model_digest(folder)]))
 """
-FETCH = "from pathlib import Path\n\n\ndef fetch(folder, *, sources):\n    (folder / 'made').write_text(sources)\n"
+FETCH = """
+def fetch(folder, *, sources):
+    for name in ("made", "config.json", "model.safetensors"):
+        (folder / name).write_text(sources)
+"""
 
 
 def test_a_branch_that_moved_is_fetched_again_and_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,10 @@ def test_more_sampling_is_a_small_whole_number_and_part_of_the_command(read: Rea
     for wrong in ("0", "17", "many", "2.5"):
         with pytest.raises(UsageError, match="--vibeserve-sampling takes a whole number from 1 to 16"):
             read(target="tiny_llama", candidate="mine", sampling=wrong)
+
+
+def test_the_command_finds_a_target_of_another_repository_from_anywhere(read: Read, root: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "repository" / "targets" / "tiny_llama"
+    shutil.copytree(root / "targets" / "tiny_llama", elsewhere)
+    assert f"--vibeserve-target {elsewhere} " in read(target=str(elsewhere), candidate="mine").command
+    assert "--vibeserve-target tiny_llama " in read(target="tiny_llama", candidate="mine").command

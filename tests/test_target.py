@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.target_page import PAGE, page
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -81,6 +82,8 @@ def test_a_profile_lies_over_the_full_target(write: Write) -> None:
     assert load_target(name, "tiny").model == load_target(name).model
 
 
+IMAGES = changed('modality = "text"', 'modality = "image"').replace('"max"\nunit = "tok/s"', '"min"\nunit = "ms"')
+IMAGES = IMAGES.replace("output_throughput", "e2e_latency_p50")
 MISTAKES = {
     "a missing table": (changed('[hardware]\nbackend = "cpu"\ntuned_on = "2 cores"\n', ""),
                         "hardware is missing: write [hardware] with backend and tuned_on"),
@@ -97,6 +100,16 @@ MISTAKES = {
     "an unknown metric": (changed('"output_throughput"', '"throughput"'), "did you mean output_throughput"),
     "two models": (changed("revision =", 'builder = "a:b"\nrevision ='), "give either `builder` or `revision`"),
     "no model": (changed('revision = "0123abc"\n', ""), "give either `builder` or `revision`"),
+    "another unit": (changed('"tok/s"', '"s"'), 'output_throughput at c1: write direction = "max" and unit = "tok/s"'),
+    "the wrong way": (changed('"max"', '"min"'), 'write direction = "max" and unit = "tok/s"'),
+    "a bound below nothing": (changed('"tok/s"', '"tok/s"\nbound = -5'), "objective.0.bound: Input should be"),
+    "a bound that is no number": (changed('"tok/s"', '"tok/s"\nbound = nan'), "objective.0.bound: Input should be"),
+    "an objective twice": (PLAIN + PLAIN[PLAIN.index("[[objective]]") : PLAIN.index("[profiles")], "stated twice"),
+    "what no image has": (IMAGES.replace("e2e_latency", "ttft"), "ttft_p50 at c1: answers come whole there"),
+    "noise without columns": (IMAGES + "[image]\nnoise = [4, 8]\n", "image.noise.2 is missing"),
+    "an image of negative size": (IMAGES + "[image]\nsize = [-64, 64]\n", "image.size.0: Input should be greater than"),
+    "clips upside down": (PLAIN + "[speech]\nseconds = [2.0, 1.0]\n", "speech.seconds: should be [least, most]"),
+    "clips of negative length": (PLAIN + "[speech]\nseconds = [-2.0, 1.0]\n", "speech.seconds.0: Input should be"),
     "lengths beyond the context": (changed("[16, 96]", "[16, 9000]"), "up to 9032 tokens, but limits.context is 1024"),
     "two loads of one name": (PLAIN + '\n[[load]]\nname = "c1"\n', "two loads have one name"),
     "a profile that is no table": (changed("[profiles.tiny.limits]\nconcurrency = 2", "[profiles]\ntiny = 2"),
@@ -167,6 +180,10 @@ def test_every_field_of_a_target_is_documented() -> None:
     assert undocumented == []
 
 
+def test_the_page_about_targets_lists_every_field() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
 def test_every_shipped_target_loads_in_every_profile(root: Path) -> None:
     files = sorted((root / "targets").glob("*/target.toml"))
     assert files
@@ -180,6 +197,22 @@ def test_every_shipped_target_loads_in_every_profile(root: Path) -> None:
 def test_a_target_may_begin_with_anothers_starter() -> None:
     assert load_target("show_o2_macbook", "tiny").starter_folder == load_target("show_o2_h100").folder / "starter"
     assert load_target("show_o2_h100").starter_folder == load_target("show_o2_h100").folder / "starter"
+
+
+def test_the_target_with_the_starter_is_found_beside_the_one_that_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, taker = tmp_path / "elsewhere" / "owner", tmp_path / "elsewhere" / "taker"
+    for folder in (owner, taker):
+        folder.mkdir(parents=True)
+        (folder / "target.toml").write_text(PLAIN)
+    monkeypatch.chdir(tmp_path)
+    for stated in ("owner", "../owner", str(owner)):
+        (taker / "target.toml").write_text(changed('name = "mine"', f'name = "mine"\nstarter_of = "{stated}"'))
+        assert load_target(str(taker)).starter_folder == owner.resolve() / "starter"
+    (taker / "target.toml").write_text(changed('name = "mine"', 'name = "mine"\nstarter_of = "show_o2_h10"'))
+    with pytest.raises(UsageError, match=r"taker/target\.toml: starter_of: .*did you mean show_o2_h100"):
+        assert load_target(str(taker)).starter_folder
 
 
 def test_only_speech_with_streams_has_loads_of_them() -> None:

@@ -95,6 +95,14 @@ def test_anything_short_of_positive_evidence_is_no_acceptance(ending: str) -> No
     assert whole.exit_code != ExitCode.ACCEPTED
 
 
+def test_an_acceptance_names_the_loads_that_no_test_measures() -> None:
+    measured = replace(found(PASSED), records=[PASSED, RECORDS[1]])
+    told = "1 checks passed; nothing was measured at c8: write a test that calls evaluator.measure('c8')"
+    assert verdict(measured, "full", ["c8", "c1", "c8"]).reason == told
+    assert verdict(measured, "full", ["c1"]).reason == "1 checks passed"
+    assert verdict(replace(measured, deselected=2), "full", ["c8"]).reason == "1 checks passed, 2 tests deselected"
+
+
 def test_several_failures_are_counted_and_stand_first() -> None:
     whole = verdict(found(PASSED, FAILED, OPEN, FAILED), "full")
     assert whole.reason == "audit.text: the text is wrong (and 1 more)"

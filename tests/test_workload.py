@@ -147,3 +147,33 @@ def test_a_file_that_shapes_nothing_is_answered_with_what_it_should_hold(
     own = tiny.model_copy(update={"folder": tmp_path})
     with pytest.raises(UsageError, match="no function shaped"):
         Workload(own, vocabulary, random.Random(3)).take(2)
+
+
+WRONG = {
+    "raises": ("1 / 0", r"workload\.py:4: ZeroDivisionError: division by zero; mend it there"),
+    "stumbles over its own doubt": ("[one for one in requests if own_doubt()]", r"workload\.py:4: NameError"),
+    "returns nothing": ("None", "shaped gave None: return a list of requests"),
+    "returns fewer": ("requests[1:]", "shaped gave 19 requests for 20: return as many, in their order"),
+    "numbers them anew": ("[replace(one, id=0) for one in requests]", "with the ids they had"),
+    "asks nothing": ("[replace(one, prompt_ids=()) for one in requests]", "gave a prompt of 0 ids: give at least one"),
+    "makes words up": ("[replace(one, prompt_ids=(10**6,)) for one in requests]", "each from 0 to 511"),
+    "asks for no answer": ("[replace(one, max_tokens=0) for one in requests]", "asks for 0 tokens after"),
+    "asks for too much": (
+        "[replace(one, prompt_ids=one.prompt_ids[:1] * 2000) for one in requests]", "within limits.context = 1024"
+    ),
+    "spells another prompt": ("[replace(one, prompt_text='hello') for one in requests]", "those of prompt_text 'hello"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_shape_that_cannot_be_judged_is_the_users_to_mend(
+    wrong: str, tiny: Target, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    given, told = WRONG[wrong]
+    program = f"from dataclasses import replace\n\ndef shaped(requests, workload):\n    return {given}\n"
+    (tmp_path / "workload.py").write_text(program)
+    own = tiny.model_copy(update={"folder": tmp_path})
+    with pytest.raises(UsageError, match=told) as raised:
+        Workload(own, vocabulary, random.Random(3)).take(20)
+    assert str(raised.value).startswith(str(tmp_path / "workload.py"))
+    assert "\n" not in str(raised.value)

@@ -49,8 +49,8 @@ AGENTS = (
 class LoadGenerator:
     """A context manager that holds the client process for one server; for one thread.
 
-    `netns_pid` names a process whose network namespace the client joins: the caller knows that it lives. Whatever the
-    server does is in the replies; InfrastructureError means that the client itself failed.
+    `netns_pid` names a process whose network namespace the client joins; one that has ended is reached by nobody.
+    Whatever the server does is in the replies; InfrastructureError means that the client itself failed.
     """
 
     def __init__(

@@ -36,12 +36,12 @@ SKILLS = {
         "static-kv-decode", "thread-layout", "continuous-batching", "chunked-prefill", "fused-projections",
         "prefix-cache", "fast-sampling",
     ),
-    "qwen3_32b_code_edit": ("static-kv-decode", "thread-layout", "predicted-output", "fused-projections", "lean-http"),
+    "qwen3_32b_code_edit": ("static-kv-decode", "compiled-step", "predicted-output", "lean-http"),
     "olmo_hybrid_prefix_cache": ("hybrid-decode", "thread-layout", "hybrid-prefix-cache", "lean-http"),
     "moonshine_streaming": ("incremental-audio-encoder",),
     "llama_mlx_json": ("static-cache-decode", "grammar-jump-forward"),
-    "show_o2_h100": ("flow-prefix-state", "inactive-token-skipping", "channels-last-decoder"),
-    "show_o2_macbook": ("flow-prefix-state", "inactive-token-skipping", "channels-last-decoder"),
+    "show_o2_h100": ("compiled-image",),
+    "show_o2_macbook": ("compiled-image",),
 }  # fmt: skip
 TEXT = ("llama_3_8b", "qwen3_32b_code_edit", "olmo_hybrid_prefix_cache")
 

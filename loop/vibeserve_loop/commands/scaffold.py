@@ -28,12 +28,23 @@ def scaffold(name: str, shelf: Path, like: str = TEMPLATE) -> Path:
     template = find("targets", like, TARGET_FILE)
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     (folder / "README.md").unlink(missing_ok=True)
+    stated = load_target(str(folder.resolve())).name
     for path in sorted(folder.rglob("*")):
         if path.suffix in TEXT and path.is_file():
             text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(template.name, name), encoding="utf-8")
+            path.write_text(_renamed(text, stated, name, path.name == TARGET_FILE), encoding="utf-8")
     load_target(str(folder.resolve()))
     return folder
+
+
+def _renamed(text: str, before: str, after: str, is_target: bool) -> str:
+    """The text about another target; a name of one word may mean anything, and is changed where it is stated alone."""
+    if "_" in before:
+        return re.sub(rf"(?<!\w){re.escape(before)}(?!\w)", after, text)
+    stated = (
+        rf"(?m)^(name\s*=\s*)([\"']){re.escape(before)}\2" if is_target else rf"(?m)\A(#\s+)(){re.escape(before)}\b"
+    )
+    return re.sub(stated, rf"\g<1>\g<2>{after}\g<2>", text, count=1)
 
 
 def first_profile(folder: Path) -> str:

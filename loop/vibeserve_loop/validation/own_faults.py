@@ -11,7 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pytest_vibeserve.errors import UsageError
-from pytest_vibeserve.library import find
+from pytest_vibeserve.library import find, nearest
+from pytest_vibeserve.mistakes import reasons
 from vibeserve_loop.skills import SKILL_FILE, read_facts
 from vibeserve_loop.validation.faults import Fault, Kind
 
@@ -26,9 +27,9 @@ class _Part(BaseModel):
 class Edit(_Part):
     """One change of a file of the starter: `before`, which is there once, becomes `after`; "" is the file's end."""
 
-    file: str
-    before: str = ""
-    after: str
+    file: str = Field(description="path in the starter's folder")
+    before: str = Field(default="", description="what is there once")
+    after: str = Field(description="what it becomes")
 
 
 class Member(_Part):
@@ -38,8 +39,8 @@ class Member(_Part):
     `recipes` applied, each `skill` or `skill:variant`, and then with its edits; `group` is the kind of cheat.
     """
 
-    name: str
-    words: str
+    name: str = Field(description="what it is called")
+    words: str = Field(description="what a server like it does, in words")
     check: tuple[str, ...] = ()
     group: str = ""
     folder: str = ""
@@ -63,9 +64,15 @@ def read_zoo(path: Path) -> tuple[Member, ...]:
     if not path.is_file():
         return ()
     try:
-        return Zoo.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).member
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise UsageError(f"{path}: {error}") from None
+        members = Zoo.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).member
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: {reasons(error, Zoo)}") from None
+    names = [member.name for member in members]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"{path}: two members are called {min(twice)}; give each a name of its own")
+    return members
 
 
 def own_faults(starter: Path, into: Path) -> list[Fault]:
@@ -85,10 +92,14 @@ def made(member: Member, starter: Path, folder: Path) -> Fault:
         _apply(technique, folder, f"{zoo}: {member.name}")
     for edit in member.edits:
         path = folder / edit.file
+        if edit.before and not path.is_file():
+            there = sorted(str(found.relative_to(folder)) for found in folder.rglob("*") if found.is_file())
+            raise UsageError(f"{zoo}: {member.name}: there is no {edit.file} to edit; {nearest(edit.file, there)}")
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if edit.before and text.count(edit.before) != 1:
             found = f"{text.count(edit.before)} times, not once"
-            raise UsageError(f"{zoo}: {member.name}: {edit.file} holds {found}: {edit.before!r}")
+            told = "change `before` to words that are in it once"
+            raise UsageError(f"{zoo}: {member.name}: {edit.file} holds {found}: {edit.before!r}; {told}")
         path.write_text(text.replace(edit.before, edit.after) if edit.before else text + edit.after, encoding="utf-8")
     return Fault(member.name, folder, Kind(member.words, member.check))
 

@@ -33,6 +33,15 @@ def test_a_target_of_another_repository_is_a_template_too(tmp_path: Path) -> Non
     assert "their_target" not in (folder / TARGET_FILE).read_text(encoding="utf-8")
 
 
+def test_a_template_whose_name_is_a_word_keeps_its_other_words(tmp_path: Path) -> None:
+    elsewhere = scaffold("chat", tmp_path / "theirs", "llama_mlx_json")
+    folder = scaffold("my_own", tmp_path / "mine", str(elsewhere))
+    target = load_target(str(folder), "tiny")
+    assert (target.name, target.mix[0].name, target.chat.constrained) == ("my_own", "chat", 0.8)
+    assert (folder / "starter" / "chat.py").read_text() == (elsewhere / "starter" / "chat.py").read_text()
+    assert (folder / "OBJECTIVE.md").read_text().startswith("# my_own: JSON by schema")
+
+
 def test_a_template_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean tiny_llama"):
         scaffold("my_own", tmp_path, "tiny_lama")

@@ -51,9 +51,28 @@ def test_an_edit_that_does_not_fit_is_the_users_to_mend(starter: Path, tmp_path:
     zoo(starter, MEMBER.format("wrong", "audit") + 'file = "server.py"\nbefore = "= "\nafter = ""\n')
     with pytest.raises(UsageError, match=r"server\.py holds 2 times, not once: '= '"):
         own_faults(starter, tmp_path / "made")
-    zoo(starter, '[[member]]\nname = "x"\n')
-    with pytest.raises(UsageError, match="words"):
+    zoo(starter, MEMBER.format("lost", "audit") + 'file = "sever.py"\nbefore = "= "\nafter = ""\n')
+    with pytest.raises(UsageError, match=r"lost: there is no sever\.py to edit; did you mean server\.py"):
+        own_faults(starter, tmp_path / "lost")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[member]]\nname = "x"\n', r"member\.0\.words is missing: what a server"),
+        ('[[member]]\nname = "x"\nword = "does"\n', r"member\.0\.word is no field; did you mean words"),
+        (
+            '[[member]]\nname = "x"\nwords = "does"\n[[member]]\nname = "x"\nwords = "does"\n',
+            "two members are called x",
+        ),
+        ("[[member]\n", "not valid TOML"),
+    ],
+)
+def test_a_zoo_that_is_stated_wrongly_is_told_in_one_line(text: str, told: str, starter: Path, tmp_path: Path) -> None:
+    zoo(starter, text)
+    with pytest.raises(UsageError, match=told) as raised:
         own_faults(starter, tmp_path / "made")
+    assert "\n" not in str(raised.value)
 
 
 def test_a_member_may_be_files_recipes_and_any_of_several_checks(starter: Path, tmp_path: Path) -> None:
