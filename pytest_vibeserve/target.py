@@ -151,7 +151,6 @@ class Target(_Part):
     schema_: Literal[1] = Field(alias="schema", description="write schema = 1")
     name: str = Field(description="the target's name, in snake_case like its folder")
     summary: str = Field(default="", description="the target in one line")
-    starter_of: str = Field(default="", description="another target whose starter is begun with; empty for its own")
     modality: Literal["text", "chat-json", "speech", "image"] = Field(description="text, chat-json, speech or image")
     model: Model = Field(description="write [model] with id, dtype, and either revision or builder")
     hardware: Hardware = Field(description="write [hardware] with backend and tuned_on")
@@ -179,27 +178,13 @@ class Target(_Part):
 
     @property
     def starter_folder(self) -> Path:
-        """The candidate that a search begins with; UsageError where the other target that has it cannot be found.
-
-        That one lies beside this one, at a path from this one's folder, or is known by its name.
-        """
-        if not self.starter_of:
-            return self.folder / "starter"
-        for owner in (self.folder.parent / self.starter_of, self.folder / self.starter_of):
-            if (owner / TARGET_FILE).is_file():
-                return owner.resolve() / "starter"
-        try:
-            return find("targets", self.starter_of, TARGET_FILE) / "starter"
-        except UsageError as error:
-            raise UsageError(f"{self.folder / TARGET_FILE}: starter_of: {error}") from None
+        """The candidate that a search begins with."""
+        return self.folder / "starter"
 
     @property
     def own_candidates(self) -> dict[str, Path]:
-        """The candidates that come with the target, by name: its starter, and the baselines beside it and its own."""
-        places = (self.starter_folder.parent, self.folder)
-        found = {
-            path.parent.name: path.parent for at in places for path in sorted(at.glob("baselines/*/candidate.toml"))
-        }
+        """The candidates that come with the target, by name: its starter and its baselines."""
+        found = {path.parent.name: path.parent for path in sorted(self.folder.glob("baselines/*/candidate.toml"))}
         if (self.starter_folder / "candidate.toml").is_file():
             found["starter"] = self.starter_folder
         return found

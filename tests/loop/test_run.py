@@ -128,12 +128,12 @@ def test_a_starter_that_is_rejected_ends_the_run_with_the_gates_word(lab: Lab) -
     assert "The starter was not accepted: answers.greedy: 3 of 24 answers differ" in done.stdout
 
 
-def test_a_search_begins_with_the_starter_that_a_target_takes_from_another(lab: Lab) -> None:
+def test_a_search_begins_with_the_starter_that_a_target_links_to(lab: Lab) -> None:
     lab.skill("faster", faster(2), relieves="step-overhead")
     other = lab.target.with_name("other")
     other.mkdir()
-    text = (lab.target / "target.toml").read_text().replace('name = "lab"', 'name = "other"\nstarter_of = "lab"', 1)
-    (other / "target.toml").write_text(text)
+    (other / "target.toml").write_text((lab.target / "target.toml").read_text().replace('"lab"', '"other"', 1))
+    (other / "starter").symlink_to(lab.target / "starter")
     (other / "OBJECTIVE.md").write_text("Serve it on another machine.\n")
     done = lab.call("run", "other", *lab.gate, "--sandbox", "none", "--seed", "7", "--max-rounds", "1")
     assert done.returncode == 0, done.stderr

@@ -66,11 +66,11 @@ def test_a_real_program_works_behind_bubblewraps_walls(name: str, url: str, tmp_
 @pytest.mark.parametrize("name", MODELS)
 def test_a_program_whose_model_hangs_is_killed_with_all_its_children(name: str, tmp_path: Path) -> None:
     # Codex goes on while a long command runs, hence several.
-    script = [{"shell": f"echo {number} > speed; sleep 4321 & sleep 4321"} for number in range(9)]
+    script = [{"shell": f"echo {number} > speed; sleep 7654 & sleep 7654"} for number in range(9)]
     done = _played(name, script, tmp_path, max_minutes="0.25")
     assert done.result["ending"] == "hung", done.result
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
-    assert "4321" not in _processes()
+    assert "7654" not in _processes()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -160,7 +160,7 @@ def test_a_real_program_asks_the_gate_over_mcp(name: str, sandbox: str, tmp_path
         ("sh -c 'echo the machine is on fire >&2; exit 7'", {"died"}),
         ("yes", {"garbage", "hung"}),
         ("cat", {"garbage", "died", "hung"}),
-        ("sh -c 'trap : TERM INT; sleep 4321 & wait; sleep 4321'", {"hung"}),
+        ("sh -c 'trap : TERM INT; sleep 7654 & wait; sleep 7654'", {"hung"}),
     ],
 )
 def test_a_program_that_does_not_speak_costs_the_round(command: str, endings: set[str], tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_program_that_does_not_speak_costs_the_round(command: str, endings: se
     assert done.result["ending"] in endings, done.result
     assert done.result["failed"]
     assert (done.result["speed"], done.result["changes"]) == ("100", "")
-    assert "4321" not in _processes()
+    assert "7654" not in _processes()
 
 
 def test_what_a_program_said_last_is_in_the_reason(tmp_path: Path) -> None:
