@@ -41,7 +41,7 @@ def test_a_bound_is_kept_or_broken_by_the_whole_interval(direction: str, low: fl
 
 def test_a_sample_beyond_the_machine_is_not_believed_and_nothing_of_it_counts(gates: Gates, tmp_path: Path) -> None:
     lab = tmp_path / "lab"
-    shutil.copytree(PAINTS, lab, ignore=shutil.ignore_patterns("starter", "__pycache__"))
+    shutil.copytree(PAINTS, lab, ignore=shutil.ignore_patterns("__pycache__"))
     table = (lab / "target.toml").read_text(encoding="utf-8")
     (lab / "target.toml").write_text(table.replace("steps = [4, 5]", "steps = [400, 400]"), encoding="utf-8")
     first = "        latent = torch.from_numpy(noise).float()[None].to(self.vae.mean.device)\n"
