@@ -36,31 +36,35 @@ class Entry:
     executable: bool
 
 
-def entries(folder: Path) -> Iterator[Entry]:
-    """Every file and link below the folder by name; `.git`, `__pycache__` and folders without files are left out."""
-    return iter(sorted(_walk(folder, ""), key=lambda entry: os.fsencode(entry.name)))
+def entries(folder: Path, linked: bool = False) -> Iterator[Entry]:
+    """Every file and link below the folder by name; `.git`, `__pycache__` and folders without files are left out.
+
+    With `linked`, what the links at its top stand for counts as lying there, as in a target that shares a starter.
+    """
+    return iter(sorted(_walk(folder, "", linked), key=lambda entry: os.fsencode(entry.name)))
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[Entry]:
+def _walk(folder: Path, prefix: str, linked: bool) -> Iterator[Entry]:
     with os.scandir(folder) as found:
         for item in found:
             name = prefix + item.name
+            followed = linked and os.path.exists(item.path)
             if item.name == ".git" or (item.name in IGNORED and item.is_dir(follow_symlinks=False)):
                 continue
-            if item.is_dir(follow_symlinks=False):
-                yield from _walk(Path(item.path), name + "/")
-            elif item.is_symlink():
+            if item.is_dir(follow_symlinks=followed):
+                yield from _walk(Path(item.path), name + "/", linked=False)
+            elif item.is_symlink() and not followed:
                 yield Entry(name, Path(item.path), "link", False)
-            elif item.is_file(follow_symlinks=False):
+            elif item.is_file(follow_symlinks=followed):
                 yield Entry(name, Path(item.path), "file", bool(item.stat().st_mode & 0o111))
             else:
                 yield Entry(name, Path(item.path), "special", False)
 
 
-def tree_digest(folder: Path) -> str:
+def tree_digest(folder: Path, linked: bool = False) -> str:
     """SHA-256 (hex) over names, executable bits, link targets and bytes; the same for every checkout of a tree."""
     digest = hashlib.sha256()
-    for entry in entries(folder):
+    for entry in entries(folder, linked):
         if entry.kind == "file":
             size = entry.path.stat().st_size
             _head(digest, "x" if entry.executable else "f", entry.name, size)
@@ -114,11 +118,11 @@ def is_binary(file: Path) -> bool:
         return opened.read(8).startswith(BINARY_MAGICS)
 
 
-def copy_tree(folder: Path, destination: Path) -> None:
+def copy_tree(folder: Path, destination: Path, linked: bool = False) -> None:
     """Copy what `tree_digest` covers, and nothing else, to a new folder that anybody may read."""
     destination.mkdir(mode=0o755)
     destination.chmod(0o755)
-    for entry in entries(folder):
+    for entry in entries(folder, linked):
         copy = destination / entry.name
         for parent in reversed(copy.relative_to(destination).parents[:-1]):
             (destination / parent).mkdir(exist_ok=True)

@@ -84,7 +84,7 @@ def assemble(settings: Settings, findings: Findings, secret: Secret, candidate: 
         target=TargetPart(
             name=settings.target.name,
             profile=settings.target.profile,
-            digest=tree_digest(settings.target.folder),
+            digest=tree_digest(settings.target.folder, linked=True),
             suite_digest=tree_digest(Path(__file__).parent),
             model_commit=fetched_commit(settings.target),
         ),

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_vibeserve.candidate import load_candidate, stated_needs, tree_digest
 from pytest_vibeserve.errors import CandidateFailure, UsageError
-from pytest_vibeserve.source_tree import copy_tree
+from pytest_vibeserve.source_tree import copy_tree, entries
 
 GOOD = """
 schema = 1
@@ -210,6 +210,30 @@ def test_the_digest_sees_names_bytes_modes_and_links(folder: Path, tmp_path: Pat
     ways = ["mv|server.py|other.py", "echo|>>server.py", "chmod|+x|server.py", "ln|-s|server.py|l", "ln|-s|x|l"]
     digests = {tree_digest(folder), *(changed(how) for how in ways)}
     assert len(digests) == len(ways) + 1
+
+
+def test_what_a_targets_links_stand_for_counts_as_its_own(folder: Path, tmp_path: Path) -> None:
+    target, plain = tmp_path / "target", tmp_path / "plain"
+    for one in (target, plain):
+        one.mkdir()
+        (one / "target.toml").write_text("")
+    (target / "starter").symlink_to(folder)
+    (target / "server.py").symlink_to(folder / "server.py")
+    shutil.copytree(folder, plain / "starter")
+    shutil.copy(folder / "server.py", plain)
+    digest = tree_digest(target, linked=True)
+    assert digest == tree_digest(plain) != tree_digest(target)
+    copy_tree(target, tmp_path / "copy", linked=True)
+    assert tree_digest(tmp_path / "copy") == digest
+    (folder / "server.py").write_text("changed")
+    assert tree_digest(target, linked=True) != digest
+
+
+def test_links_that_lead_nowhere_or_back_stay_links(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name, leads in (("nowhere", "gone"), ("itself", "itself"), ("below/up", "..")):
+        (tmp_path / name).symlink_to(leads)
+    assert [entry.kind for entry in entries(tmp_path, linked=True)] == ["link"] * 3
 
 
 def test_a_copy_leaves_caches_behind_so_that_only_digested_code_is_served(folder: Path, tmp_path: Path) -> None:

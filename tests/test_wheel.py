@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ SHIPPED = ("pytest_vibeserve", "loop", "targets", "skills", "pyproject.toml", "R
 
 @pytest.fixture(scope="module")
 def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that nothing is left in the checkout."""
+    """The wheel, built from a copy, links and all, so that nothing is left in the checkout."""
     source = tmp_path_factory.mktemp("source")
     for name in SHIPPED:
         if (root / name).is_dir():
-            shutil.copytree(root / name, source / name, ignore=LEFT_OUT)
+            shutil.copytree(root / name, source / name, symlinks=True, ignore=LEFT_OUT)
         else:
             shutil.copy(root / name, source / name)
     (source / "targets" / "tiny_llama" / "__pycache__").mkdir()
@@ -68,9 +69,9 @@ def test_the_top_level_holds_the_two_packages_only(wheel: Path) -> None:
 def test_every_file_of_every_target_and_skill_is_shipped(kind: str, wheel: Path, root: Path) -> None:
     shipped = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(f"pytest_vibeserve/{kind}/")}
     present = {
-        f"pytest_vibeserve/{kind}/{path.relative_to(root / kind)}"
-        for path in (root / kind).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not any(part.startswith(".") for part in path.parts)
+        f"pytest_vibeserve/{kind}/{name}"
+        for name in glob("**/*", root_dir=root / kind, recursive=True)
+        if (root / kind / name).is_file() and "__pycache__" not in name
     }
     assert present
     assert shipped == present

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from pytest_vibeserve.errors import UsageError, VibeserveError
 from pytest_vibeserve.report import write_atomically
+from pytest_vibeserve.source_tree import tree_digest
 from vibeserve_loop.assess import Gate, gate_environment
 from vibeserve_loop.broker.door import Listener
 from vibeserve_loop.broker.gate_job import FOUND_FILE, JOB_FILE, GateJob
 from vibeserve_loop.broker.link import LONGEST_WAIT_S, Address, Ticket, address_file
-from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, place_of, spoiled, tree_of
+from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, place_of, spoiled
 from vibeserve_loop.broker.visits import Allowance, Depth, Question, Visit, answer_of, copied, public
 from vibeserve_loop.machine.devices import WHOLE, Device, Devices
 from vibeserve_loop.planning.issues import Issues
@@ -46,7 +47,7 @@ class Broker:
         self.issues = issues
         self._gate, self._home, self._devices, self._hands = gate, home.resolve(), devices, hands
         self._verdicts, self._remembers = Verdicts(self._home / "verdicts"), not elsewhere
-        self._suite = tree_of(gate.target.folder) + gate.target.profile
+        self._suite = tree_digest(gate.target.folder, linked=True) + gate.target.profile
         self._hold = hold
         self._visits: dict[str, Visit] = {}
         self._waiting: queue.SimpleQueue[tuple[Visit, Question] | None] = queue.SimpleQueue()
@@ -156,8 +157,8 @@ class Broker:
         return ticket.model_copy(update=left)
 
     def _key(self, candidate: Path, rival: Path | None, depth: Depth) -> Key:
-        against = tree_of(rival) if rival else ""
-        code, here = tree_of(candidate), environment_of(self._gate.command)
+        against = tree_digest(rival) if rival else ""
+        code, here = tree_digest(candidate), environment_of(self._gate.command)
         return Key(tree=code, rival=against, suite=self._suite, environment=here, depth=depth)
 
     def _work(self) -> None:

@@ -87,19 +87,6 @@ def place_of(device: Device | None) -> str:
     return f"cores {','.join(map(str, cores))} gpus {','.join(gpus)}"
 
 
-def tree_of(folder: Path, left_out: Iterable[str] = ()) -> str:
-    """A digest of a folder's files, links and execute bits; `left_out` are names at its top."""
-    digest, skipped = hashlib.sha256(), {*left_out, ".git"}
-    for top, names, files in os.walk(folder):
-        at_top = Path(top) == folder
-        names[:] = sorted(n for n in names if n != "__pycache__" and not (at_top and n in skipped))
-        links = [name for name in names if Path(top, name).is_symlink()]
-        for name in sorted([*files, *links]):
-            if not (at_top and name in skipped):
-                _add(digest, Path(top, name), folder)
-    return digest.hexdigest()
-
-
 def environment_of(command: Iterable[str] = ()) -> str:
     """A digest of what a measurement depends on besides code and suite: machine, interpreter, packages, gate."""
     # What reads packages' versions is large, and many a run never asks.
@@ -112,11 +99,3 @@ def environment_of(command: Iterable[str] = ()) -> str:
         except metadata.PackageNotFoundError:
             facts.append(f"{name} -")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
-
-
-def _add(digest: hashlib._Hash, path: Path, top: Path) -> None:
-    if path.is_symlink():
-        kind, data = "link", os.fsencode(os.readlink(path))
-    else:
-        kind, data = "program" if os.access(path, os.X_OK) else "file", path.read_bytes()
-    digest.update(f"{kind} {path.relative_to(top)} {len(data)}\n".encode("utf-8", "surrogateescape") + data)

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
 from pytest_vibeserve.report import Comparison, write_atomically
+from pytest_vibeserve.source_tree import tree_digest
 from pytest_vibeserve.target import load_target
 from vibeserve_loop.assess import Case, Gate
-from vibeserve_loop.broker.verdicts import tree_of
 from vibeserve_loop.commands.start import devices_of
 from vibeserve_loop.decision import gain_text
 from vibeserve_loop.ledger import lineage
@@ -64,9 +64,12 @@ def regrade(folder: RunFolder, target: str, depth: str, command: tuple[str, ...]
     suite = load_target(target or settings.target, settings.profile)
     gate = Gate(suite, folder.path, command or settings.gate_command, settings.strict)
     asked = Asked(
-        target=str(suite.folder), suite=tree_of(suite.folder), depth=cast(Literal["quick", "full"], depth),
-        command=gate.command, rounds=tuple(record.round for record in _stored(rounds)),
-    )  # fmt: skip
+        target=str(suite.folder),
+        suite=tree_digest(suite.folder, linked=True),
+        depth=cast(Literal["quick", "full"], depth),
+        command=gate.command,
+        rounds=tuple(record.round for record in _stored(rounds)),
+    )
     with folder.locked("regrading", LOCK):
         found = _judged(folder, gate, asked, devices_of(settings, suite), as_json=as_json)
     lost = [f for f in found if f.now != "accepted" and rounds[f.round].decision.ruling == "accept"]

@@ -181,8 +181,8 @@ def _keep(source: Path, into: Path) -> None:
     """Copy what a target's digest covers; where that cannot be done right nothing is left."""
     try:
         into.parent.mkdir(parents=True)
-        copy_tree(source, into)
-        if tree_digest(into) != tree_digest(source):
+        copy_tree(source, into, linked=True)
+        if tree_digest(into) != tree_digest(source, linked=True):
             raise UsageError(
                 f"{source} is not what was copied from it: something writes there (are the runs in it? give --runs), "
                 "or it holds a pipe or a socket"

@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import pytest_vibeserve
 from pytest_vibeserve.errors import ExitCode, InfrastructureError, UsageError
 from pytest_vibeserve.report import write_atomically
+from pytest_vibeserve.source_tree import entries
 from pytest_vibeserve.target import Target, load_target
 from vibeserve_loop.assess import Case, Gate
 from vibeserve_loop.records import Assessment
@@ -134,10 +135,10 @@ def _cache() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("pytest-vibeserve")
 
 
-def _sources(folder: Path) -> Iterable[Path]:
-    below = [folder] if folder.is_file() else folder.rglob("*")
-    paths = (path for path in below if path.is_file() and "__pycache__" not in path.parts)
-    return sorted(path for path in paths if not path.is_symlink())
+def _sources(folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    return [entry.path for entry in entries(folder, linked=True) if entry.kind == "file"]
 
 
 def _version(name: str) -> str:

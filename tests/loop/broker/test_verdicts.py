@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from round_lab import assessed, compared
 
-from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of, tree_of
+from vibeserve_loop.broker.verdicts import Key, Verdicts, environment_of
 from vibeserve_loop.records import Assessment
 
 KEY = Key(tree="t", rival="r", suite="s", environment="e", depth="quick")
@@ -46,24 +46,6 @@ def test_a_torn_verdict_is_no_verdict(tmp_path: Path) -> None:
     file = next(tmp_path.rglob("*.json"))
     file.write_text(file.read_text()[:20])
     assert Verdicts(tmp_path).get(KEY) is None
-
-
-def test_a_tree_is_its_files_links_and_execute_bits(tmp_path: Path) -> None:
-    seen = {tree_of(tmp_path)}
-    (tmp_path / "a").write_text("1")
-    seen.add(tree_of(tmp_path))
-    (tmp_path / "a").chmod(0o755)
-    seen.add(tree_of(tmp_path))
-    (tmp_path / "b").symlink_to("a")
-    seen.add(tree_of(tmp_path))
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "a").write_text("1")
-    seen.add(tree_of(tmp_path))
-    assert len(seen) == 5
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "x").write_text("1")
-    (tmp_path / "notes").write_text("1")
-    assert tree_of(tmp_path, ["notes"]) in seen
 
 
 def test_another_gate_is_another_environment() -> None:
