@@ -69,8 +69,7 @@ class Trial:
         state.update(repr([(sys.version, name, _version(name)) for name in PACKAGES]).encode())
         suite = Path(pytest_vibeserve.__file__).parent
         own = [Path(__file__), PROXY, PASSING, *(PROXY.with_name(name) for name in ("faults.py", "own_faults.py"))]
-        starter = self.target.starter_folder
-        own += [*_sources(starter), *(path for source in sources(starter) for path in _sources(source))]
+        own += [path for source in sources(self.target.starter_folder) for path in _sources(source)]
         for path in [*_sources(self.target.folder), *_sources(suite), *own]:
             state.update(f"{path.name}:{path.stat().st_size}:".encode() + path.read_bytes())
         return _cache() / "contracts" / f"{self.target.name}-{state.hexdigest()[:24]}.json"
