@@ -15,7 +15,7 @@ from pytest_vibeserve.ceiling import cost, share_of, step_floor_s
 from pytest_vibeserve.comparison import PAIRS_A_QUAD, Contest, Names, Rule
 from pytest_vibeserve.distributions import distributions
 from pytest_vibeserve.errors import ContractBroken, Inconclusive
-from pytest_vibeserve.integrity import Run, dense_work, settled_cpu_s, traffic_checks
+from pytest_vibeserve.integrity import Run, dense_work, pace, settled_cpu_s, traffic_checks
 from pytest_vibeserve.loads import Load
 from pytest_vibeserve.metrics import Block, measure
 from pytest_vibeserve.modalities import Judging
@@ -148,7 +148,15 @@ class Evaluator:
         after = settled_cpu_s(self._bench.server.cpu_seconds, self._bench.idle_rate) if waited else None
         is_known = target.hardware.backend == "cpu" and target.modality in ("text", "chat-json") and cpu_s is not None
         work = dense_work(model, cost(model).operations_per_token) if is_known else None
-        return Run(load, tuple(blocks), cpu_s, after, work)
+        return self._priced(Run(load, tuple(blocks), cpu_s, after, work))
+
+    def _priced(self, run: Run) -> Run:
+        """The run with what a token costs alone, where its streams came suspiciously fast; asked for once more then."""
+        for _ in range(2):
+            if pace.is_doubted(run):
+                requests = self._bench.fresh("pace", pace.PAIRS[self._bench.depth])
+                run = replace(run, alone=pace.paired(self._bench.ask, requests, self._bench.draws("pace/order")))
+        return run
 
     def _integrity(self, run: Run) -> None:
         target = self._bench.target

@@ -14,7 +14,8 @@ from pytest_vibeserve.errors import ExitCode
 from pytest_vibeserve.evaluator import bound_check
 from pytest_vibeserve.target import Objective
 
-PAINTS = Path(__file__).resolve().parents[1] / "targets" / "show_o2_h100"
+TARGETS = Path(__file__).resolve().parents[1] / "targets"
+PAINTS, SHARES = TARGETS / "show_o2_h100", TARGETS / "olmo_hybrid_prefix_cache"
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,23 @@ def test_a_sample_beyond_the_machine_is_not_believed_and_nothing_of_it_counts(ga
     assert ended.code == ExitCode.INCONCLUSIVE, ended.output
     assert "physics.ceiling: c1: " in ended.report.verdict.reason
     assert not ended.report.measurements
+
+
+def test_answers_are_not_sent_when_they_are_finished_as_if_they_were_just_made(gates: Gates, tmp_path: Path) -> None:
+    loop, write = "        while not answer.complete:\n", "                await response.write(frame)\n"
+    edited(
+        SHARES / "starter", tmp_path / "held",
+        ("server.py", loop, "        frames = []\n" + loop),
+        ("server.py", write, "                frames.append(frame)\n"),
+        ("server.py", "        await response.write(answer.closing())\n", """        for frame in frames:
+            await response.write(frame)
+            await asyncio.sleep(0.0002)
+        await response.write(answer.closing())
+"""),
+    )  # fmt: skip
+    ended = gates.run(
+        tmp_path / "held", f"{SHARES}/test_performance.py", "-k", "c20", target="olmo_hybrid_prefix_cache"
+    )
+    assert ended.code == ExitCode.REJECTED, ended.output
+    failed = {check.name for check in ended.report.verdict.checks if check.result == "fail"}
+    assert "stream.pace" in failed, ended.report.verdict.reason

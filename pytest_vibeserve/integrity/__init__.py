@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_vibeserve.integrity import physics, service, streams
+from pytest_vibeserve.integrity import pace, physics, service, streams
 from pytest_vibeserve.integrity.physics import dense_work, idle_rate, settled_cpu_s
 from pytest_vibeserve.integrity.run import Run, Work
 from pytest_vibeserve.report import Check
@@ -29,6 +29,7 @@ def traffic_checks(run: Run, target: Target) -> Iterator[Check]:
     yield streams.spread(run, limits)
     yield streams.continuous(run, limits)
     yield streams.first_token(run)
+    yield pace.paced(run)
     yield physics.worked(run, quantization)
     yield physics.below_light(run, quantization)
     yield physics.prefilled(run, quantization)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.loads import Load
@@ -30,10 +31,27 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt, each alone on the server: its first token only, and the whole."""
+
+    first: Answer
+    whole: Answer
+
+    @property
+    def token_s(self) -> float:
+        """Seconds that each later token took; infinite where an answer failed."""
+        if self.first.fault or self.whole.fault:
+            return inf
+        longer_s = (self.whole.done_s - self.whole.sent_s) - (self.first.done_s - self.first.sent_s)
+        return longer_s / max(1, self.whole.tokens - self.first.tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """All blocks of one load; CPU seconds of the server in them and after them, None where they cannot be seen.
 
-    `work` is None where the arithmetic is not known to run on this machine's CPU.
+    `work` is None where the arithmetic is not known to run on this machine's CPU; `alone` are pairs asked beside the
+    load, where its own streams leave open what a token costs.
     """
 
     load: Load
@@ -41,6 +59,13 @@ class Run:
     cpu_s: float | None = None
     cpu_after_s: float | None = None
     work: Work | None = None
+    alone: tuple[Pair, ...] = ()
+
+    @property
+    def token_s(self) -> float:
+        """Seconds that a later token of a lone answer takes (lower quartile of the pairs); infinite where unknown."""
+        costs = sorted(pair.token_s for pair in self.alone)
+        return costs[len(costs) // 4] if costs else inf
 
     @property
     def name(self) -> str:
