@@ -78,6 +78,13 @@ def test_quick_steps_after_a_long_prompt_or_a_long_wait_hold_nothing_back() -> N
     assert pace.paced(run(*[waited] * 9, alone=pairs(honest()), load=LOADS[1])).result == "pass"
 
 
+def test_events_of_four_steps_hold_nothing_back() -> None:
+    whole = honest(12)
+    events = tuple(replace(whole.events[4 * place + 3], tokens=4) for place in range(3))
+    grouped = replace(whole, events=events)
+    assert pace.paced(run(*[grouped] * 9, alone=pairs(grouped))).result == "pass"
+
+
 def test_a_stream_that_took_most_of_its_time_needs_no_pairs() -> None:
     steady = answer(first_s=0.02, step_s=STEP_S, done_s=0.1)
     assert not pace.is_doubted(run(*[steady] * 3))

@@ -10,11 +10,14 @@ import numpy as np
 
 from pytest_vibeserve.completions import Answer
 from pytest_vibeserve.integrity.run import Pair, Run
-from pytest_vibeserve.integrity.streams import LEAST_STREAMS, LONG_ANSWER
+from pytest_vibeserve.integrity.streams import LEAST_STREAMS
 from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request
 
 PAIRS = {"quick": 6, "full": 12}
+
+LONG_ANSWER = 12
+"""Fewer tokens show too little where an event may carry those of several steps."""
 
 LEAST_SHOWN = 0.6
 """How much of the time in which an answer's later tokens are made lies between its first and its last event.
