@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.completions import Answer, Choice
 from pytest_vibeserve.judge.calibration import Calibration, calibrate
 from pytest_vibeserve.judge.evidence import LARGEST_MARGIN, Evidence, gather
 from pytest_vibeserve.judge.followed import followed
@@ -17,7 +17,7 @@ from pytest_vibeserve.judge.ratio import Bounds, Ratio, ratio
 from pytest_vibeserve.judge.signature import diagnose, regress, sided, sides_with
 from pytest_vibeserve.judge.strata import Part, by_certainty, by_request
 from pytest_vibeserve.model_files import end_ids
-from pytest_vibeserve.reference import Reference
+from pytest_vibeserve.reference import Logits, Reference
 from pytest_vibeserve.report import Check, Result
 from pytest_vibeserve.target import Target
 from pytest_vibeserve.variants import QUANTISERS, Variant, fine, honest
@@ -77,6 +77,13 @@ class Auditor:
             return list(answers)
         folder = self.reference.folder
         return followed(self.reference, Vocabulary(folder), answers, end_ids(folder), self.limit)
+
+    def redrawn(self, answer: Answer, choice: Choice) -> tuple[tuple[int, ...], tuple[Logits, ...]] | None:
+        """The tokens that were drawn for a sampled choice where the reported ones cannot be those; None where they can.
+
+        With them the logits [tokens, vocabulary] that each was drawn from, the reference's first and its variants'.
+        """
+        return None
 
     def checks(self, evidence: Sequence[Evidence], name: str = "audit") -> list[Check]:
         """Every check of the evidence, the costly ones last and only while nothing has failed."""

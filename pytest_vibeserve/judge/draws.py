@@ -49,14 +49,31 @@ class Drawn:
 
 
 def compare(auditor: Auditor, answers: Sequence[Answer], seed: int) -> list[Drawn]:
-    """Every choice of whole answers against the reference, which sees the choice's own prefix."""
+    """Every choice of whole answers against the reference, which sees the choice's own prefix.
+
+    A choice whose tokens cannot be those that were drawn is compared by those that can.
+    """
     cases = [(a, c) for a in answers if not a.fault for c in a.choices if c.ids and not c.retokenised]
-    contexts = [Context(answer.request.prompt_ids, choice.ids) for answer, choice in cases]
-    random = np.random.default_rng(seed)
+    random, limit = np.random.default_rng(seed), auditor.limit
     found: dict[int, Drawn] = {}
-    for index, blocks in auditor.reference.walk(contexts, (REFERENCE, *auditor.variants)) if cases else ():
-        found[index] = _drawn(cases[index][0], np.asarray(contexts[index].output), blocks, random, auditor.limit)
+    contexts: dict[int, Context] = {}
+    for index, (answer, choice) in enumerate(cases):
+        if other := auditor.redrawn(answer, choice):
+            found[index] = _drawn(answer, np.asarray(other[0]), other[1], random, limit)
+        else:
+            contexts[index] = Context(answer.request.prompt_ids, choice.ids)
+    places = list(contexts)
+    walked = auditor.reference.walk(list(contexts.values()), (REFERENCE, *auditor.variants)) if places else ()
+    for place, blocks in walked:
+        index = places[place]
+        found[index] = _drawn(cases[index][0], np.asarray(contexts[index].output), blocks, random, limit)
     return [found[index] for index in range(len(cases))]
+
+
+def deviation(drawn: Sequence[Drawn]) -> float:
+    """Surprisal less entropy of all tokens together, in standard errors; 0 of nothing."""
+    total = sum(item.variance for item in drawn)
+    return sum(item.surplus for item in drawn) / math.sqrt(total) if total else 0.0
 
 
 def unlikely(auditor: Auditor, answer: Answer) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pytest_vibeserve.judge.agreement import described
 from pytest_vibeserve.judge.bench import Bench
-from pytest_vibeserve.judge.draws import COLLISION, Drawn
+from pytest_vibeserve.judge.draws import COLLISION, Drawn, deviation
 from pytest_vibeserve.judge.probes import fresh
 from pytest_vibeserve.judge.ratio import binomial_tail
 from pytest_vibeserve.report import Check
@@ -75,10 +75,10 @@ def _surprisal(drawn: Sequence[Drawn], limit: float) -> Check:
     ways: dict[str, list[Drawn]] = {}
     for item in drawn:
         ways.setdefault(_way(item.answer.request), []).append(item)
-    words, z, which = "", _deviation(drawn), list(drawn)
-    likelier = min(ways, key=lambda way: _deviation(ways[way]))
-    if _deviation(ways[likelier]) < min(-limit - EACH_WAY, -abs(z)):
-        words, z, which, limit = f" {likelier}", _deviation(ways[likelier]), ways[likelier], limit + EACH_WAY
+    words, z, which = "", deviation(drawn), list(drawn)
+    likelier = min(ways, key=lambda way: deviation(ways[way]))
+    if deviation(ways[likelier]) < min(-limit - EACH_WAY, -abs(z)):
+        words, z, which, limit = f" {likelier}", deviation(ways[likelier]), ways[likelier], limit + EACH_WAY
     tokens = sum(item.tokens for item in which)
     return Check(
         name="surprisal", result="fail" if abs(z) > limit else "pass", statistic=abs(z), threshold=limit,
@@ -86,11 +86,6 @@ def _surprisal(drawn: Sequence[Drawn], limit: float) -> Check:
         detail=f"{tokens} tokens{words} are {'likelier' if z < 0 else 'less likely'} than draws from the model: "
         f"z {z:.2f}",
     )  # fmt: skip
-
-
-def _deviation(drawn: Sequence[Drawn]) -> float:
-    total = sum(item.variance for item in drawn)
-    return sum(item.surplus for item in drawn) / math.sqrt(total) if total else 0.0
 
 
 def _way(request: Request) -> str:

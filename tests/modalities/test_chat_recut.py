@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from wired import judged, refused_by
 
 from pytest_vibeserve.judge.audit import Auditor
+from pytest_vibeserve.judge.draws import compare, deviation
+from pytest_vibeserve.judge.sampled import IN_PASSING
 from pytest_vibeserve.modalities.chat.grammar import Grammar
 from pytest_vibeserve.modalities.chat.judge import ChatJudge
 from pytest_vibeserve.modalities.chat.recut import RecutAuditor
@@ -56,6 +59,22 @@ def test_an_answer_that_was_cut_anew_is_judged_by_the_choices_that_the_grammar_l
         assert all(item.honest_margins.shape[1:] == item.margins.shape for item in along)
         judge.audit()
     assert not bench.failed()
+
+
+def test_draws_are_judged_along_a_text_that_was_cut_anew(target: Target, model: Path) -> None:
+    with judged("llama_mlx_json", model, "cut-anew", target, Vocabulary(model)) as (bench, judge):
+        assert isinstance(judge, ChatJudge)
+        chats = numbered(judge.wire.workload(bench.draws("drawn")).constrained(36))
+        drawn = judge.chats.ask([replace(chat, temperature=1.0) for chat in chats], 4)
+        best = judge.chats.ask([replace(chat, temperature=0.0) for chat in chats], 4)
+    reported = Auditor(*(getattr(judge.auditor, field.name) for field in fields(Auditor)))
+    # By the reported tokens, some of which hold forced text too, honest draws look less likely than they are.
+    assert deviation(compare(reported, drawn, 1)) > 2
+    along = compare(judge.auditor, drawn, 1)
+    assert abs(deviation(along)) < 4
+    assert sum(one.tokens for one in along) < sum(answer.tokens for answer in drawn) / 2
+    claimed = [replace(answer, request=replace(answer.request, temperature=1.0)) for answer in best]
+    assert deviation(compare(judge.auditor, claimed, 1)) < -IN_PASSING.z, "the best tokens are no draws"
 
 
 def test_another_value_is_refused_however_it_was_cut(target: Target, model: Path) -> None:

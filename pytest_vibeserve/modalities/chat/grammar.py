@@ -189,6 +189,12 @@ class Place:
         """Whether a token is what the whole text goes on with here."""
         return bool(self._spelt[token]) and text.startswith(self._spelt[token], self.at)
 
+    def copy(self) -> Place:
+        """The same place, from which one may go on another way."""
+        other = Place(self._matcher.deep_copy(), self._tokens, self._spelt, self._mask)
+        other.at = self.at
+        return other
+
     def take(self, token: int) -> None:
         """Go on behind a token."""
         self._matcher.consume_token(token)

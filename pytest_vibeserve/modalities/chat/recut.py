@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_vibeserve.completions import Answer
+from pytest_vibeserve.completions import Choice as Said
 from pytest_vibeserve.judge.audit import Auditor
 from pytest_vibeserve.judge.evidence import Evidence
 from pytest_vibeserve.judge.followed import UNKNOWN
+from pytest_vibeserve.modalities.chat.drawn import Choice, logits_after, redrawn
 from pytest_vibeserve.modalities.chat.grammar import FORBIDDEN, Grammar, MaskedReference, Place
 from pytest_vibeserve.modalities.conditioned import Conditioned
 from pytest_vibeserve.reference import Context, Logits
@@ -36,16 +37,6 @@ Reported ids tell which of the last two it was."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One choice that the grammar left: where (bytes), after which ids, among which tokens, and which was taken."""
-
-    at: int
-    before: tuple[int, ...]
-    allowed: NDArray[np.bool_]
-    taken: int
-
-
-@dataclass(frozen=True, slots=True)
 class RecutAuditor(Auditor):
     """The auditor of chats: a constrained answer is the model's own by its tokens as reported, or along its text."""
 
@@ -57,6 +48,23 @@ class RecutAuditor(Auditor):
         """As the Auditor's; constrained answers stay as they are, for their choices are looked for one by one."""
         free = iter(super(RecutAuditor, self).told([answer for answer in answers if not _schema(answer.request)]))
         return [answer if _schema(answer.request) else next(free) for answer in answers]
+
+    def redrawn(self, answer: Answer, choice: Said) -> tuple[tuple[int, ...], tuple[Logits, ...]] | None:
+        """The choices that the grammar left of a constrained answer, with the masked logits they were drawn from."""
+        reference, schema = self.reference, _schema(answer.request)
+        if not schema or not isinstance(reference, MaskedReference) or not reference.grammar:
+            return None
+        found = redrawn(reference, reference.grammar, answer.request, schema, choice.ids)
+        if not found:
+            return None
+        prompt, ways = tuple(answer.request.prompt_ids), (REFERENCE, *self.variants)
+        contexts = [Context(prompt + choice.before, (choice.taken,)) for choice in found]
+        walked = dict(reference.walk(contexts, ways))
+        masked = [
+            np.stack([np.where(one.allowed, walked[i][way][0], -FORBIDDEN) for i, one in enumerate(found)])
+            for way in range(len(ways))
+        ]  # fmt: skip
+        return tuple(one.taken for one in found), tuple(masked)
 
     def _nearer(self, item: Evidence, noise: bool) -> Evidence:
         if item.request.temperature or item.request.logit_bias or item.worst <= SUSPECT * self.limit:
@@ -137,13 +145,7 @@ def _taken(
     leading = [token for token in np.flatnonzero(allowed) if place.leads(int(token), text)]
     if not leading:
         return None
-    logits = _logits(reference, tuple(item.context.prompt) + before)
+    logits = logits_after(reference, tuple(item.context.prompt) + before)
     taken = max(leading, key=lambda token: float(logits[token]))
     gap = float(np.where(allowed, logits, -FORBIDDEN).max() - logits[taken])
     return Choice(place.at, before, allowed, int(taken)), gap
-
-
-def _logits(reference: MaskedReference, inputs: tuple[int, ...]) -> Logits:
-    ((_, (block,)),) = reference.walk([Context(inputs, (0,))], (REFERENCE,))
-    found: Logits = block[0].copy()
-    return found
