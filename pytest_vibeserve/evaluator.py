@@ -151,11 +151,18 @@ class Evaluator:
         return self._priced(Run(load, tuple(blocks), cpu_s, after, work))
 
     def _priced(self, run: Run) -> Run:
-        """The run with what a token costs alone, where its streams came suspiciously fast; asked for once more then."""
-        for _ in range(2):
-            if pace.is_doubted(run):
-                requests = self._bench.fresh("pace", pace.PAIRS[self._bench.depth])
-                run = replace(run, alone=pace.paired(self._bench.ask, requests, self._bench.draws("pace/order")))
+        """The run with what a token costs alone, where its streams came suspiciously fast.
+
+        Where they still seem to, more of the load is asked for and the cost again, until the two agree.
+        """
+        runner, least = Runner(self._bench, run.load), max(pace.BESIDE, 2 * run.load.concurrency)
+        for number in range(pace.ROUNDS):
+            if not pace.is_doubted(run):
+                break
+            beside = runner.block(runner.draft(least)).answers if number else ()
+            requests = self._bench.fresh("pace", pace.PAIRS[self._bench.depth])
+            alone = pace.paired(self._bench.ask, requests, self._bench.draws("pace/order"))
+            run = replace(run, alone=alone, beside=beside)
         return run
 
     def _integrity(self, run: Run) -> None:

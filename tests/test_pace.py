@@ -111,6 +111,18 @@ def test_hiccups_make_no_token_dear() -> None:
     assert pace.paced(known).result == "pass"
 
 
+def test_a_machine_that_became_slower_is_no_fault_of_the_streams_before() -> None:
+    late = replace(honest(), sent_s=-2.0)
+    slow = answer(first_s=8 * PREFILL_S, step_s=8 * STEP_S, done_s=8 * (PREFILL_S + 15 * STEP_S))
+    alone = [Pair(replace(honest(1), done_s=8 * PREFILL_S), slow)] * 6
+    known = run(*[late] * 9, alone=alone, load=LOADS[1])
+    assert pace.is_doubted(known)
+    again = replace(known, beside=(replace(slow, sent_s=-2.0),) * 9)
+    assert not pace.is_doubted(again)
+    assert pace.paced(again).result == "pass"
+    assert pace.paced(replace(known, beside=(replace(held(), sent_s=-2.0),) * 9)).result == "fail"
+
+
 def test_an_answer_that_fails_alone_tells_nothing_for_its_server() -> None:
     refused = replace(honest(1), fault="HTTP 503: 'busy'")
     found = pace.paced(run(*[held()] * 9, alone=[Pair(refused, held())] * 6))

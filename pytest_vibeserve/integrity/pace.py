@@ -15,6 +15,11 @@ from pytest_vibeserve.report import Check
 from pytest_vibeserve.workload import Request
 
 PAIRS = {"quick": 6, "full": 12}
+ROUNDS = 4
+"""So often what a token costs is asked before streams are held to have come too soon: machines have their moods."""
+
+BESIDE = 24
+"""Requests of a load that are asked for beside the pairs, or twice its concurrency: half of them may be too short."""
 
 LONG_ANSWER = 12
 """Fewer tokens show too little where an event may carry those of several steps."""
@@ -77,7 +82,9 @@ def _shown(run: Run) -> list[float]:
 
     Drafts that a client gives may be verified with the prompt, and several choices share their steps.
     """
-    plain = (one for one in run.answers if _is_plain(one.request) and one.request.stream and not one.fault)
+    plain = (
+        one for one in run.beside or run.answers if _is_plain(one.request) and one.request.stream and not one.fault
+    )
     return [_part(one, run.token_s) for one in plain if one.tokens >= LONG_ANSWER]
 
 

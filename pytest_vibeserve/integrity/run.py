@@ -51,7 +51,8 @@ class Run:
     """All blocks of one load; CPU seconds of the server in them and after them, None where they cannot be seen.
 
     `work` is None where the arithmetic is not known to run on this machine's CPU; `alone` are pairs asked beside the
-    load, where its own streams leave open what a token costs.
+    load, where its own streams leave open what a token costs, and `beside` answers to more of the load right before
+    them: what both are compared by may not change with the machine.
     """
 
     load: Load
@@ -60,6 +61,7 @@ class Run:
     cpu_after_s: float | None = None
     work: Work | None = None
     alone: tuple[Pair, ...] = ()
+    beside: tuple[Answer, ...] = ()
 
     @property
     def token_s(self) -> float:
