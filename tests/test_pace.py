@@ -127,6 +127,8 @@ def test_an_answer_that_fails_alone_tells_nothing_for_its_server() -> None:
     refused = replace(honest(1), fault="HTTP 503: 'busy'")
     found = pace.paced(run(*[held()] * 9, alone=[Pair(refused, held())] * 6))
     assert (found.result, found.example) == ("fail", "HTTP 503: 'busy'")
+    silent = replace(run(*[held()] * 9, alone=pairs(held())), beside=(replace(held(), fault="HTTP 503: 'busy'"),) * 9)
+    assert pace.paced(silent).result == "fail", "who fails what is asked beside is not let off"
 
 
 def test_each_prompt_is_asked_alone_for_one_token_and_for_all_in_random_order() -> None:

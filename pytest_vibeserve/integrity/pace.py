@@ -64,9 +64,10 @@ def paced(run: Run) -> Check:
 
     A stream that came in a smaller part of its whole time than that may have waited long: `run.alone` tells then.
     """
-    shown, broken = _shown(run), [one for pair in run.alone for one in (pair.first, pair.whole) if one.fault]
+    asked = (*run.beside, *(one for pair in run.alone for one in (pair.first, pair.whole)))
+    shown, broken = _shown(run), [one for one in asked if one.fault]
     share = float(np.median(shown)) if shown else 0.0
-    if len(shown) < LEAST_STREAMS or (is_doubted(run) and not run.alone):
+    if not broken and (len(shown) < LEAST_STREAMS or (is_doubted(run) and not run.alone)):
         return Check(name="stream.pace", result="skip", detail=f"{run.name}: no streams that could show it")
     cost = f"{1000 * run.token_s:.2f} ms" if run.alone else "at most what the answer takes"
     return Check(
